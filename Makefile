@@ -1,0 +1,73 @@
+# SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
+.DEFAULT_GOAL := help
+.PHONY: help paper test lab export clean-notebooks readme lint venv
+.SUFFIXES:
+SHELL := /bin/sh
+
+PYTHON ?=
+PROFILE ?= quick
+export PYTHON PROFILE DATA ONLY DROP TOO_FEW SIZE SEEDS MODELS
+# uv looks for local wheels where pip does; empty on most machines.
+UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export UV_FIND_LINKS
+
+PY := .venv/bin/python
+BIN := PATH="$$PWD/.venv/bin:$$PATH"
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'make paper takes PROFILE=quick|smoke|full  DATA="folder of images"  ONLY=…  DROP=…  TOO_FEW=stop|drop|train  SIZE=…  SEEDS=…  MODELS=…'
+	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
+
+paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
+	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
+	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"}; \
+	$(BIN) $(PY) -m sparseattnnet.experiment.reproduce "$$@"
+
+test: .venv/stamp ## run every check: export, clean, lint, README, pytest, notebooks, papermill
+	@$(BIN) $(PY) tools/check.py $${ONLY:+--only "$$ONLY"}
+
+lab: .venv/stamp ## open JupyterLab at the index
+	@if [ -e nbs/index.ipynb ]; then nb=nbs/index.ipynb; else nb=nbs; fi; $(BIN) $(PY) -m jupyterlab "$$nb"
+
+export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
+	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'
+
+clean-notebooks: .venv/stamp ## remove run counts and private metadata from the notebooks (tags and outputs stay)
+	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
+
+readme: .venv/stamp ## render README.md from nbs/index.ipynb
+	@$(PY) -B tools/readme.py
+
+lint: ## check the house style of the notebooks (needs Python alone)
+	@p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; "$$p" -B tools/lint_notebooks.py
+
+venv: .venv/stamp ## make or refresh .venv, which every other target does by itself
+
+# The stamp lies in .venv, holds the folder it was made for, and is written last: an installation that was stopped
+# halfway, or a checkout that was moved, is begun anew.
+MOVED := $(shell [ "$$(cat .venv/stamp 2>/dev/null)" = "$$(pwd -P)" ] || echo FORCE)
+.PHONY: FORCE
+FORCE:
+.venv/stamp: requirements.txt constraints.txt pyproject.toml settings.ini $(MOVED)
+	@t0=$$(date +%s); set -e; py=; \
+	ok='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
+	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; else set -- python3.13 python3.12 python3.11 python3; fi; \
+	for p in "$$@"; do if "$$p" -c "$$ok" >/dev/null 2>&1; then py="$$p"; break; fi; done; \
+	if [ -z "$$py" ]; then \
+	  echo "No usable Python among: $$*. Needed is 3.11, 3.12 or 3.13 with its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; \
+	  echo 'Name one with: make PYTHON=/path/to/python3.12' >&2; exit 1; \
+	fi; \
+	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$(pwd -P)" ] && $(PY) -c "$$ok" 2>/dev/null; then \
+	  rm -f .venv/stamp; echo 'Refreshing .venv: a list of packages has changed'; \
+	else \
+	  echo "Making .venv with $$("$$py" --version): some minutes the first time, for the downloads"; rm -rf .venv; "$$py" -m venv .venv; \
+	fi; \
+	if $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt uv \
+	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt -e .; then :; else \
+	  echo 'uv cannot do it here: installing with pip instead'; \
+	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt -e .; \
+	fi; \
+	$(PY) -c 'import torch, nbdev, papermill, sparseattnnet'; \
+	pwd -P > .venv/stamp; echo ".venv is ready ($$(( $$(date +%s) - t0 )) s)"
