@@ -133,6 +133,10 @@ def without(
     part = self.subset(np.isin(self.labels, keep))
     return replace(part, labels=np.array([new[k] for k in part.labels]), class_names=tuple(self.class_names[k] for k in keep))
 
+def _keep_hashes(old, new):
+    if '_content' in old.__dict__: object.__setattr__(new, '_content', old._content)
+    return new
+
 @patch
 def with_range(
     self:ImageSet,
@@ -140,9 +144,9 @@ def with_range(
     hi:float, # value that becomes 1
 )->ImageSet:
     "The same images on another fixed range."
-    return replace(self, value_range=(lo, hi))
+    return _keep_hashes(self, replace(self, value_range=(lo, hi)))
 
-# %% ../../nbs/data/images.ipynb #8d95f42e
+# %% ../../nbs/data/images.ipynb #bcde2939
 @patch
 def fit_range(
     self:ImageSet,
@@ -156,7 +160,8 @@ def fit_range(
     if not x.size: raise ValueError("fit_range got no images: pass the indices of the training part")
     lo, hi = np.percentile(x.reshape(-1)[::x.size//20_000_000 | 1], percentiles)
     if not lo < hi: raise ValueError(f"percentiles {percentiles} of the training images are both {lo:g}: they are constant; look at them, or set `with_range(low, high)`")
-    return replace(self, value_range=(lo, hi), meta=self.meta | {'range_from': f'percentiles {percentiles} of {len(x)} training images'})
+    note = {'range_from': f'percentiles {percentiles} of {len(x)} training images'}
+    return _keep_hashes(self, replace(self, value_range=(lo, hi), meta=self.meta | note))
 
 # %% ../../nbs/data/images.ipynb #e9a6be88
 def _hashes(images): return tuple(hashlib.sha256(str((x.shape, x.dtype.name)).encode() + np.ascontiguousarray(x).tobytes()).hexdigest() for x in images)
@@ -247,7 +252,7 @@ def open_image(
     except Exception as e:
         why = str(e).replace(str(path), path.name) or type(e).__name__
         if why.startswith(('oddly typed:', 'truncated:')): raise ValueError(why) from None
-        cut = any(w in why.lower() for w in ('truncat', 'reshape', 'eof', 'end of file', 'incomplete', 'no data left'))
+        cut = any(w in why.lower() for w in ('truncat', 'reshape', 'eof', 'end of file', 'incomplete', 'no data left', 'fully written'))
         raise ValueError(f"{'truncated' if cut else 'unreadable'}: {why}") from None
     return _check_pixels(_channels_first(a))
 
@@ -290,9 +295,9 @@ def report(
     lines = [f'  {p.path:<{width}}  {p.reason}' for p in problems]
     hints = [f'  {k}: {EXPECTED[k]}' for k, _ in found if k in EXPECTED]
     head = f"{len(problems)} of {total} images in {where or 'the set'} cannot be used ({', '.join(f'{n} {k}' for k, n in found)}):"
-    return '\n'.join([head, *lines, *(['Expected'] if hints else []), *hints])
+    return '\n'.join([head, *lines, *(['Expected:'] if hints else []), *hints])
 
-# %% ../../nbs/data/images.ipynb #046cb00b
+# %% ../../nbs/data/images.ipynb #52ba5e6b
 class _Row(NamedTuple):
     path:Path; id:str; label:str; group:str; native:tuple = ()
 
@@ -300,8 +305,9 @@ PATH_COLUMNS = ('path', 'file', 'filename', 'image')
 LABEL_COLUMNS = ('label', 'class')
 GROUP_COLUMNS = ('group', 'patient', 'donor', 'slide', 'track')
 
-def _table(path):
-    text = path.read_text(encoding='utf-8-sig')
+def _table(path, errors='strict'):
+    try: text = path.read_text(encoding='utf-8-sig', errors=errors)
+    except UnicodeDecodeError as e: raise ValueError(f"{path.name} is not UTF-8 text ({e.reason} at byte {e.start}): save it as 'CSV UTF-8'") from None
     first = text.split('\n', 1)[0]
     rows = list(csv.reader(text.splitlines(), delimiter=max(',;\t', key=first.count)))
     return [h.strip().lower() for h in rows[0]] if rows else [], [r for r in rows[1:] if any(r)]
@@ -310,7 +316,7 @@ def _column(header, names): return next((n for n in names if n in header), None)
 
 def _find_csv(folder):
     if (folder/'labels.csv').is_file(): return folder/'labels.csv'
-    hits = [p for p in sorted(folder.glob('*.csv')) if _column(h := _table(p)[0], PATH_COLUMNS) and _column(h, LABEL_COLUMNS)]
+    hits = [p for p in sorted(folder.glob('*.csv')) if _column(h := _table(p, 'replace')[0], PATH_COLUMNS) and _column(h, LABEL_COLUMNS)]
     if len(hits) > 1: raise ValueError(f"{len(hits)} tables of labels in '{folder.name}': {', '.join(p.name for p in hits)}; name one with labels_csv=")
     return hits[0] if hits else None
 
@@ -383,7 +389,7 @@ def _choose(rows, problems, only, drop_classes, where):
     if only:
         kept = [r for r in rows if fnmatch(r.id, only)]
         if not kept: raise ValueError(f"only='{only}' matches none of {len(rows)} images: expected a pattern for names such as '{rows[0].id}'")
-        rows, problems = kept, [p for p in problems if fnmatch(p.path, only)]
+        rows, problems = kept, [p for p in problems if fnmatch(p.path, only) or ', line ' in p.path]
     rows = [r for r in rows if r.label.lower() not in drop]
     names = sorted({r.label for r in rows}, key=_natural)
     if len(names) < 2: raise ValueError(f"{where} has {len(names)} class ({', '.join(names) or 'none'}) after only='{only}' and drop_classes={sorted(drop)}: "
@@ -527,11 +533,12 @@ def read_images(
     rows, problems, note = list_images(folder, labels_csv)
     where = f"'{folder.name}'"
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)
+    if n := note.get('not_listed'): print(f"Not read, because {note['labels']} does not list them: {n} image file{'s'*(n > 1)} in {where}.")
     if group_pattern: rows = _regroup(rows, group_pattern)
-    done = _read_all(rows, size, channels, progress)
+    total, done = len(rows) + len(problems), _read_all(rows, size, channels, progress)
     got = [(r, x) for r, x in done if x is not None]
     problems += [p for p, x in done if x is None]
-    got, sizes = _settle(got, problems, names, len(rows), where, size, on_bad, channels)
+    got, sizes = _settle(got, problems, names, total, where, size, on_bad, channels)
     return _to_set(got, names, note | sizes, {'source': f"real images read from the folder {where}"} | about)
 
 # %% ../../nbs/data/images.ipynb #03b14f67
