@@ -64,7 +64,7 @@ FORCE:
 	else \
 	  echo "Making .venv with $$("$$py" --version): some minutes the first time, for the downloads"; rm -rf .venv; "$$py" -m venv .venv; \
 	fi; \
-	if $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt uv \
+	if $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt uv \
 	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt -e .; then :; else \
 	  echo 'uv cannot do it here: installing with pip instead'; \
 	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt -e .; \
