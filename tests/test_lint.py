@@ -58,6 +58,7 @@ def clean():
         prose=md('Half of it, $y = x/2 \\tag{1}$. See [figures](../experiment/figures.ipynb) and <https://example.org/home/x>.'),
         f=code(EXPORTS),
         record=code(RECORD),
+        tensor=code('torch.zeros(3).scatter(0, i, x)'),
         lesson=code('y = halve(torch.ones(2))\nassert y.sum() == 1\ny', outputs=[dict(output_type='execute_result', data={'text/plain': ['tensor']}, metadata={}, execution_count=None)]),
         figure=code(FIGURE),
         unclear=md('## Where the paper is ambiguous'),
@@ -130,6 +131,7 @@ PLANTED = {  # name: (cell to replace or add, the cell, the rules it breaks)
     'seaborn figure': ('figure', code('sns.heatmap(x);'), 'figure-label figure-caption'),
     'pandas figure': ('figure', code('df.plot.bar(y="n");'), 'figure-label figure-caption'),
     'show_image': ('figure', code('show_image(ax, x);'), 'figure-label figure-caption'),
+    'scatter plot': ('figure', code('axes[0].scatter(x, y);'), 'figure-label figure-caption'),
     'stored picture': ('figure', code('draw(x)', outputs=out(output_type='display_data', data={'image/png': 'iVBOR'})), 'figure-label figure-caption'),
     'machine path in code': ('lesson', code("open('/home/me/x.csv').read()"), 'machine-path'),
     'machine path in prose': ('prose', md('Look into /Users/me/cells.'), 'machine-path'),
@@ -214,7 +216,7 @@ def test_message_and_exit_status(tmp_path):
     run = [sys.executable, '-B', str(TOOLS/'lint_notebooks.py'), '--root', str(tmp_path)]
     bad = subprocess.run(run + [str(p)], capture_output=True, text=True)
     assert bad.returncode == 1
-    assert bad.stdout.startswith('nbs/method/halving.ipynb cell 11 (c10): bare-comparison: `1 == 1` can never fail, ')
+    assert bad.stdout.startswith('nbs/method/halving.ipynb cell 12 (c11): bare-comparison: `1 == 1` can never fail, ')
     write(tmp_path, clean().values())
     good = subprocess.run(run + [str(p)], capture_output=True, text=True)
     assert (good.returncode, good.stdout) == (0, '1 notebooks, 0 offences, 0 warnings\n')

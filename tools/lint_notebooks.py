@@ -35,7 +35,7 @@ LINK = re.compile(r'\]\(\s*<?([^)<>\s]+)>?(?:\s+"[^"]*")?\s*\)|(?:src|href)="([^
 NO_FIGURE = {'rcParams', 'rcParamsDefault', 'rc', 'rcdefaults', 'rc_context', 'close', 'style', 'cm', 'get_cmap', 'colormaps',
     'switch_backend', 'ioff', 'ion', 'set_theme', 'set_style', 'set_palette', 'set_context', 'color_palette', 'husl_palette',
     'get_fignums', 'get_backend', 'Figure', 'Axes', 'Normalize', 'colors', 'set_cmap', 'viridis', 'gray'}
-DRAWING = {'plot', 'imshow', 'show_image', 'hist', 'scatter', 'boxplot', 'violinplot', 'pcolormesh', 'contour', 'contourf',
+DRAWING = {'plot', 'imshow', 'show_image', 'hist', 'boxplot', 'violinplot', 'pcolormesh', 'contour', 'contourf',
     'matshow', 'errorbar', 'fill_between', 'quiver', 'stackplot', 'bar_label', 'subplots', 'subplot_mosaic'}
 NEVER_FAILS = {'allclose', 'isclose', 'array_equal', 'array_equiv'}
 CLOSINGS = ('## Where the paper is ambiguous', '## Exercises', '## Summary')
@@ -193,10 +193,12 @@ def draws(c):
         if isinstance(f, ast.Name) and f.id == 'show_image': return True
         if isinstance(f, ast.Attribute):
             root = f
-            while isinstance(root, ast.Attribute): root = root.value
+            while isinstance(root, (ast.Attribute, ast.Subscript)): root = root.value
             inner = ast.unparse(f).split('.')
             if isinstance(root, ast.Name) and root.id in ('plt', 'sns'):
                 if not NO_FIGURE & set(inner[1:]): return True
+            elif f.attr == 'scatter':  # tensors scatter too
+                if isinstance(root, ast.Name) and root.id.startswith(('ax', 'fig')): return True
             elif f.attr in DRAWING or 'plot' in inner[1:-1]: return True
     return False
 
