@@ -36,14 +36,13 @@ LEFT_OUT = shutil.ignore_patterns('.git', '.venv', '__pycache__', '.ipynb_checkp
 
 class Count:
     "What passed and what failed, over all steps."
-    def __init__(self): self.passed, self.failed, self.lock = 0, [], threading.Lock()
+    def __init__(self): self.passed, self.failed, self.step = 0, [], ''
 
-    def add(self, ok, name, detail='', note=''):
-        with self.lock:
-            if ok: self.passed += 1
-            else: self.failed.append(name)
-            if note or not ok: say(f"  {'ok    ' if ok else 'FAILED'} {name}{'  ' + note if note else ''}")
-            if detail and not ok: say('\n'.join('    ' + l for l in detail.rstrip().split('\n')))
+    def add(self, ok, name, detail='', note='', nth=''):
+        if ok: self.passed += 1
+        else: self.failed.append(f'{self.step}: {name}')
+        if note or not ok: say(f"  {'ok    ' if ok else 'FAILED'} {nth}{name}{'  ' + note if note else ''}")
+        if detail and not ok: say('\n'.join('    ' + l for l in detail.rstrip().split('\n')))
 
 
 def say(*text): print(*text, flush=True)
@@ -206,7 +205,7 @@ class Check:
             try:
                 for i, job in enumerate(as_completed(jobs), 1):
                     ok, text, times[jobs[job]] = job.result()
-                    self.count.add(ok, f'{i}/{len(todo)} {self.rel(jobs[job])}', text, f'{times[jobs[job]]:.1f} s')
+                    self.count.add(ok, self.rel(jobs[job]), text, f'{times[jobs[job]]:.1f} s', f'{i}/{len(todo)} ')
             except BaseException:
                 self.run.stop()
                 pool.shutdown(cancel_futures=True)
@@ -231,15 +230,16 @@ class Check:
         "Run steps in order; whatever a step throws is its failure."
         for i, name in enumerate(steps, 1):
             t0, before, failed = time.monotonic(), self.count.passed, len(self.count.failed)
+            self.count.step = name
             say(f'[{i}/{len(steps)}] {name}')
             skip = None
             try: skip = getattr(self, 'notebooks_step' if name == 'notebooks' else name)()
-            except Exception as e: self.count.add(False, name, f'{type(e).__name__}: {e}')
+            except Exception as e: self.count.add(False, 'the step itself', f'{type(e).__name__}: {e}')
             passed, bad = self.count.passed - before, len(self.count.failed) - failed
             if skip:
                 say(f'  skipped: {skip}')
                 continue
-            if not passed + bad: self.count.add(False, name, 'nothing was tested: a step that runs no test has failed')
+            if not passed + bad: self.count.add(False, 'nothing was tested', 'a step that runs no test has failed')
             say(f'  {passed} passed, {len(self.count.failed) - failed} failed in {time.monotonic() - t0:.1f} s')
 
 
