@@ -137,6 +137,7 @@ def share_targets(
         if out.max() > 1: out[out.argmax()] -= 1; out[i] += 1
     return out
 
+# %% ../../nbs/data/splits.ipynb #c1a9381c
 def _order(clusters, images, seed):
     key = lambda c: hashlib.sha256(f'{seed}/{images.ids[c[0]]}'.encode()).digest()
     return sorted(clusters, key=lambda c: (-len(c), key(c)))
