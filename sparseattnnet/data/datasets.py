@@ -6,9 +6,8 @@
 __all__ = ['DATASETS', 'PROFILES', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'WBC_HELP', 'DatasetInfo', 'project_root',
            'data_root', 'cached', 'find_wbc', 'fetch_wbc', 'load_images']
 
-# %% ../../nbs/data/datasets.ipynb #43a819c9
-from collections import Counter
-from dataclasses import asdict, dataclass, replace
+# %% ../../nbs/data/datasets.ipynb #ffc8042b
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 import hashlib
@@ -17,9 +16,9 @@ import os
 import shutil
 import warnings
 import numpy as np
-from .images import ImageSet, read_images, read_npz
+from .images import ImageSet, read_images
 
-# %% ../../nbs/data/datasets.ipynb #ffc8042b
+# %% ../../nbs/data/datasets.ipynb #f5c4bc30
 @dataclass(frozen=True)
 class DatasetInfo:
     "What a data set is, before any of it is read."
@@ -32,7 +31,7 @@ class DatasetInfo:
     how:str = '' # where the images come from
 
 DATASETS = {d.name: d for d in (
-    DatasetInfo('opd', 'T cells, optical path difference (simulated)', 'opd', True, ('NON', 'ACT', 'ACT7d'), (2666, 2234, 2434),
+    DatasetInfo('opd', 'T cells, optical path difference (simulated)', 'opd', True, ('NA', 'ACT', 'ACT7d'), (2666, 2234, 2434),
                 "simulated: the paper's recordings are not public"),
     DatasetInfo('wbc', 'Stained white blood cells, brightfield (real)', 'brightfield', False,
                 ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil'), (89, 322, 1034, 234, 2660),
@@ -82,7 +81,7 @@ def cached(
     make, # function without arguments that returns the ImageSet
     folder:str|Path|None=None, # where caches lie; None is data/cache of the project
 )->ImageSet:
-    "Take an image set from the cache or make it; a damaged file is remade, and two processes make it once."
+    "Take an image set from the cache or make it; a damaged file is remade, two processes make it once, an outdated file of that name goes."
     from filelock import FileLock
     folder = Path(folder) if folder else data_root()/'cache'
     tag = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -91,20 +90,21 @@ def cached(
     with FileLock(folder/f'.{path.name}.lock'):
         if path.exists():
             try: return _load_set(path)
-            except Exception as e: print(f"the cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again")
+            except Exception as e: print(f"The cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again.")
         images = make()
+        for old in folder.glob(f'{name}-????????????????.npz'): old.unlink()
         _save_set(images, path)
     return images
 
-# %% ../../nbs/data/datasets.ipynb #29e852a8
+# %% ../../nbs/data/datasets.ipynb #f1c9226e
 def _source_hash(module): return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()[:16]
 
-def _opd(profile, seed, cache, progress):
+def _opd(profile, seed, sep, cache, progress):
     from sparseattnnet.data import simulate_tcells as sim
     counts = PROFILES[profile]['opd']
-    key = dict(dataset='opd', counts=counts, seed=seed, simulator=_source_hash(sim), numpy=np.__version__.split('.')[0])
-    make = lambda: sim.simulate_opd(counts, seed=seed, progress=progress)
-    return make() if cache is False else cached(f'opd-{profile}-seed{seed}', key, make, cache)
+    key = dict(dataset='opd', counts=counts, seed=seed, sep=sep, version=sim.SIMULATOR_VERSION, source=_source_hash(sim))
+    make = lambda: sim.simulate_opd(counts, seed=seed, sep=sep, progress=progress)
+    return make() if cache is False else cached(f'opd-{profile}-sep{sep:g}-seed{seed}', key, make, cache)
 
 # %% ../../nbs/data/datasets.ipynb #7afa082d
 KAGGLE_WBC = 'masoudnickparvar/white-blood-cells-dataset'
@@ -148,17 +148,35 @@ def _check_wbc(images, which):
     if off: warnings.warn(f"these are not the counts of {'the paper' if which == 'Test-A' else 'Raabin-WBC'} for {which}: {'; '.join(off)}", stacklevel=3)
 
 # %% ../../nbs/data/datasets.ipynb #31928890
-def _wbc(folder, which, size, on_bad, progress):
-    part = find_wbc(folder, which)
-    images = read_images(part, size=size or 256, on_bad=on_bad, progress=progress, channels=3, modality='brightfield',
-                         source=f"real images: Raabin-WBC {which}, stained white blood cells, resized to {size or 256} × {size or 256} pixels")
+def _read_wbc(part, which, side, on_bad, progress):
+    images = read_images(part, size=side, on_bad=on_bad, progress=progress, channels=3, modality='brightfield',
+                         source=f"real images: Raabin-WBC {which}, stained white blood cells, resized to {side} × {side} pixels")
     name = {_plain(c): c for c in DATASETS['wbc'].classes}
     if odd := [c for c in images.class_names if _plain(c) not in name]:
-        raise ValueError(f"{part.name} holds the folders {odd} besides the classes {DATASETS['wbc'].classes}: move them away, or read the folder with dataset='folder'")
-    images = replace(images, class_names=tuple(name[_plain(c)] for c in images.class_names))
+        raise ValueError(f"{part.name} holds the folders {odd} besides the classes {DATASETS['wbc'].classes}: move them away, or read it with dataset='folder'")
+    return replace(images, class_names=tuple(name[_plain(c)] for c in images.class_names))
+
+def _wbc(folder, which, size, on_bad, cache, progress):
+    if which == 'official': return _wbc_official(folder, size, on_bad, cache, progress)
+    part, side = find_wbc(folder, which), size or 256
+    make = lambda: _read_wbc(part, which, side, on_bad, progress)
+    if cache is False or on_bad == 'skip': images = make()
+    else:
+        files = [(f.relative_to(part).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(part.rglob('*')) if f.is_file()]
+        images = cached(f'wbc-{_plain(which)}-{side}', dict(files=files, side=side, reader=_source_hash(sys.modules[read_images.__module__])), make, cache)
     _check_wbc(images, which)
     return images
 
+# %% ../../nbs/data/datasets.ipynb #03f13337
+def _wbc_official(folder, size, on_bad, cache, progress):
+    a, b = (_wbc(folder, w, size, on_bad, cache, progress) for w in ('Train', 'Test-A'))
+    if a.class_names != b.class_names: raise ValueError(f"Train has the classes {a.class_names}, Test-A {b.class_names}: expected the same")
+    ids = {p: [f'{w}/{i}' for i in s.ids] for p, w, s in (('train', 'Train', a), ('test', 'Test-A', b))}
+    both = ids['train'] + ids['test']
+    return replace(a, images=np.concatenate([a.images, b.images]), labels=np.concatenate([a.labels, b.labels]), ids=both, groups=both,
+                   source=a.source.replace('Train', 'Train and Test-A'), meta={'official_split': ids, 'left_out': a.meta['left_out'] + b.meta['left_out']})
+
+# %% ../../nbs/data/datasets.ipynb #274055b6
 def fetch_wbc(
     folder:str|Path='', # where to put the set; '' is data/wbc of the project
 )->Path:
@@ -166,7 +184,7 @@ def fetch_wbc(
     root = Path(folder) if folder else data_root()/'wbc'
     if root.exists(): raise FileExistsError(f"'{root}' exists already: read it, or remove it first")
     try: import kagglehub
-    except ImportError: raise ImportError(f"kagglehub is not installed (pip install 'sparseattnnet[kaggle]'); {WBC_HELP}") from None
+    except ImportError: raise ImportError(f"kagglehub is not installed; {WBC_HELP}") from None
     try: got = Path(kagglehub.dataset_download(KAGGLE_WBC))
     except Exception as e: raise ConnectionError(f"Kaggle did not give the set ({type(e).__name__}: {e}): check network and credentials; {WBC_HELP}") from None
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +192,7 @@ def fetch_wbc(
     except OSError: shutil.copytree(got, root)
     return root
 
-# %% ../../nbs/data/datasets.ipynb #92bad866
+# %% ../../nbs/data/datasets.ipynb #3daafc61
 def _check_request(dataset, folder, profile):
     if dataset not in DATASETS: raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(DATASETS)}")
     if profile not in PROFILES: raise ValueError(f"profile={profile!r}: expected one of {', '.join(PROFILES)}")
@@ -187,9 +205,10 @@ def _narrow(images, only, drop_classes):
         if not keep.any(): raise ValueError(f"only='{only}' matches none of {len(images)} images: expected a pattern for names such as '{images.ids[0]}'")
         images = images.subset(keep)
     drop = [c.strip() for c in (drop_classes.split(',') if isinstance(drop_classes, str) else drop_classes) if c.strip()]
-    return images.without(*drop) if drop else images
+    known = {c.lower(): c for c in images.class_names}
+    return images.without(*(known.get(c.lower(), c) for c in drop)) if drop else images
 
-# %% ../../nbs/data/datasets.ipynb #3daafc61
+# %% ../../nbs/data/datasets.ipynb #a62276c1
 def load_images(
     dataset:str='opd', # a name in DATASETS
     folder:str|Path='', # for 'folder' and 'wbc': where the images lie
@@ -199,9 +218,10 @@ def load_images(
     only:str='', # pattern of names to keep
     drop_classes:str|tuple='', # classes to leave out, separated by commas
     on_bad:str='stop', # bad images of a folder: 'stop', or 'skip' and say so
-    cache=None, # folder for simulated sets; None is data/cache, False keeps nothing
+    cache=None, # folder for simulated and resized sets; None is data/cache, False keeps nothing
     progress:bool=True, # show progress where it takes seconds
-    which:str='Test-A', # for 'wbc': 'Train', 'Test-A' (the paper's) or 'Test-B'
+    which:str='Test-A', # for 'wbc': 'Train', 'Test-A' (the paper's), 'Test-B', or 'official': Train and Test-A with their parts
+    sep:float=1., # for 'opd': separation of the simulated classes
     **kw, # for 'folder': labels_csv, channels, group_pattern, pixel_um, … of `read_images`
 )->ImageSet:
     "Load a data set by name; it says itself whether it is simulated or real."
@@ -209,6 +229,6 @@ def load_images(
     if kw and dataset != 'folder': raise ValueError(f"{sorted(kw)} came with dataset='{dataset}': only dataset='folder' takes them")
     if dataset == 'folder':
         return read_images(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, progress=progress, **kw)
-    images = _opd(profile, seed, cache, progress) if dataset == 'opd' else _wbc(folder, which, size, on_bad, progress)
+    images = _opd(profile, seed, sep, cache, progress) if dataset == 'opd' else _wbc(folder, which, size, on_bad, cache, progress)
     images = _narrow(images, only, drop_classes)
     return images.resized(size) if size else images

@@ -6,7 +6,7 @@
 __all__ = ['PARTS', 'PROTOCOLS', 'SHARES', 'Split', 'find_duplicates', 'share_targets', 'assign', 'make_split']
 
 # %% ../../nbs/data/splits.ipynb #ba244e31
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 import hashlib
