@@ -357,7 +357,7 @@ def _list_folders(folder):
     if not rows:
         raise ValueError(f"no labelled images in '{folder.name}': expected a folder for each class, or images with a labels.csv of path and label "
                          f"(found {len(loose)} images outside class folders); endings read: {', '.join(IMAGE_ENDINGS)}")
-    return rows, problems, dict(labels='folder names', group_column=None)
+    return rows, problems, dict(labels='folder names', group_column=None, class_folders=root.relative_to(folder).as_posix())
 
 # %% ../../nbs/data/images.ipynb #faebe3d0
 def list_images(
@@ -463,10 +463,10 @@ def _one_size(got, size):
     want = (size, size) if size else shapes[0] if len(set(shapes)) == 1 else _target_size(shapes)
     changed = sum(s != want for s in shapes)
     note = dict(sizes={f'{h} × {w}': n for (h, w), n in sorted(Counter(shapes).items())}, resized=changed)
+    scales = {n/w for s in shapes for n, w in zip(s, want)}
     if changed and not size:
         print(f"{changed} of {len(got)} images resized to {want[0]} × {want[1]} pixels: they came in {len(set(shapes))} sizes, "
-              f"{' × '.join(map(str, min(shapes)))} to {' × '.join(map(str, max(shapes)))}")
-    scales = {n/w for s in shapes for n, w in zip(s, want)}
+              f"{' × '.join(map(str, min(shapes)))} to {' × '.join(map(str, max(shapes)))}, and were scaled {1/max(scales):.2f} to {1/min(scales):.2f} times")
     return [(r, resize_image(x, want)) for r, x in got], note | dict(pixel_scale=scales.pop() if len(scales) == 1 else None)
 
 def _read_all(rows, size, channels, progress):
@@ -533,6 +533,7 @@ def read_images(
     rows, problems, note = list_images(folder, labels_csv)
     where = f"'{folder.name}'"
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)
+    if (deep := note.get('class_folders', '.')) != '.': print(f"The folders in {where[:-1]}/{deep}' are taken as classes ({', '.join(names)}): {where} holds that one folder alone.")
     if n := note.get('not_listed'): print(f"Not read, because {note['labels']} does not list them: {n} image file{'s'*(n > 1)} in {where}.")
     if group_pattern: rows = _regroup(rows, group_pattern)
     total, done = len(rows) + len(problems), _read_all(rows, size, channels, progress)
