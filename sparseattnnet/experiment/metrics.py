@@ -37,13 +37,14 @@ def _checked(
     if tuple(y.shape) != (len(p),): raise ValueError(f"y of shape {tuple(y.shape)}: expected ({len(p)},), one label a row of probs")
     if not len(p): raise ValueError("no images to evaluate: expected at least 1 row in probs")
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool: raise ValueError(f"y of dtype {y.dtype}: expected integer class indices")
+    y = y.long()
     bad = (~p.isfinite()).any(1).nonzero().flatten().tolist()
     if bad: raise ValueError(f"probs are not finite in {len(bad)} rows, the first at {bad[0]}: the model diverged or its input was bad")
     if p.min() < -1e-6 or ((p.sum(1) - 1).abs() > .01).any():
         raise ValueError(f"probs range over {p.min():.3g}…{p.max():.3g} with row sums {p.sum(1).min():.3g}…{p.sum(1).max():.3g}: "
                          "expected rows that sum to 1; apply softmax to logits")
     if y.min() < 0 or y.max() >= K: raise ValueError(f"y ranges over {int(y.min())}…{int(y.max())}: expected class indices 0…{K - 1}")
-    return p, y.long()
+    return p, y
 
 # %% ../../nbs/experiment/metrics.ipynb #5091e39a
 def _torchmetrics():
@@ -75,10 +76,11 @@ def evaluate(
     scores = dict(accuracy=M.multiclass_accuracy(pred, y, K, average='micro'), **weighted,
                   macro_f1=each['f1'][there].mean(), balanced_accuracy=each['recall'][there].mean())
     def one(c):
+        "Scores of class c, None where it has no images."
         seen = bool(there[c])
-        return {m: round(float(v[c]), 7) if seen else None for m, v in each.items()} | {'support': int(support[c]),
+        return {m: round(float(v[c]), 6) if seen else None for m, v in each.items()} | {'support': int(support[c]),
             'recall_interval': list(wilson_interval(int(hits[c]), int(support[c]))) if seen else None}
-    return {'n': n, **{k: round(float(v), 7) for k, v in scores.items()}, 'accuracy_interval': list(wilson_interval(right, n)),
+    return {'n': n, **{k: round(float(v), 6) for k, v in scores.items()}, 'accuracy_interval': list(wilson_interval(right, n)),
             'per_class': {str(name): one(c) for c, name in enumerate(class_names)}, 'confusion': confusion.tolist(),
             'absent': [str(name) for c, name in enumerate(class_names) if not there[c]]}
 
