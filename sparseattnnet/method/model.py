@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 import torch
+from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, CoarseAttention
@@ -176,42 +177,47 @@ class SparseAttnNet(nn.Module):
             self.fine = FineAttention(c.dim, heads=c.heads, head_dim=c.head_dim, literal=c.literal)
         self.classify = Classifier(c.use_fine*c.dim + c.use_coarse*self.coarse.n_features, c.classes, c.hidden)
 
-    def default_k(self,
-        H:int, # image height, px
-        W:int, # image width, px
-    )->int: # pixels
-        "k before training has moved it: the configured share of the pixels, or k0 (never more than H·W)."
-        c = self.config
-        return max(1, round(c.k_share*H*W)) if c.k_share is not None else min(c.k0, H*W)
+# %% ../../nbs/method/model.ipynb #036778e5
+@patch
+def default_k(self:SparseAttnNet,
+    H:int, # image height, px
+    W:int, # image width, px
+)->int: # pixels
+    "k before training has moved it: the configured share of the pixels, or k0 (never more than H·W)."
+    c = self.config
+    return max(1, round(c.k_share*H*W)) if c.k_share is not None else min(c.k0, H*W)
 
-    def tokens(self,
-        images:Tensor, # (B, C, H, W) in [0, 1]
-        idx:Tensor, # selected pixels (B, k)
-        features:Tensor, # coarse features (B, F, h, w)
-    )->Tensor: # (B, k, token width)
-        "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
-        c, (H, W) = self.config, images.shape[-2:]
-        t = gather_pixels(images if c.tokens == 'channels' else to_gray(images), idx)
-        parts = [t]
-        if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
-        if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
-        return torch.cat(parts, -1)
+@patch
+def tokens(self:SparseAttnNet,
+    images:Tensor, # (B, C, H, W) in [0, 1]
+    idx:Tensor, # selected pixels (B, k)
+    features:Tensor, # coarse features (B, F, h, w)
+)->Tensor: # (B, k, token width)
+    "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
+    c, (H, W) = self.config, images.shape[-2:]
+    t = gather_pixels(images if c.tokens == 'channels' else to_gray(images), idx)
+    parts = [t]
+    if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
+    if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
+    return torch.cat(parts, -1)
 
-    def forward(self,
-        images:Tensor, # (B, C, H, W) float32 in [0, 1]
-        k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
-    )->SparseAttnOutput: # logits and what was looked at
-        "Classify a batch; raises ValueError for images or a k that do not fit."
-        c, (H, W) = self.config, images.shape[-2:]
-        check_images(images, c.channels)
-        k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
-        m = self.coarse(images)
-        score = m.logits if c.select_on == 'logits' else m.attention
-        idx, parts, a = top_k(score.detach(), k), [], None
-        if c.use_fine:
-            gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
-            z, a = self.fine(self.embed(self.tokens(images, idx, m.features)), gate)
-            parts.append(z)
-        if c.use_coarse: parts.append(m.z)
-        fused = torch.cat(parts, 1)
-        return SparseAttnOutput(self.classify(fused), fused, m.logits, idx, a)
+# %% ../../nbs/method/model.ipynb #fb443823
+@patch
+def forward(self:SparseAttnNet,
+    images:Tensor, # (B, C, H, W) float32 in [0, 1]
+    k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
+)->SparseAttnOutput: # logits and what was looked at
+    "Classify a batch; raises ValueError for images or a k that do not fit."
+    c, (H, W) = self.config, images.shape[-2:]
+    check_images(images, c.channels)
+    k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
+    m = self.coarse(images)
+    score = m.logits if c.select_on == 'logits' else m.attention
+    idx, parts, a = top_k(score.detach(), k), [], None
+    if c.use_fine:
+        gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
+        z, a = self.fine(self.embed(self.tokens(images, idx, m.features)), gate)
+        parts.append(z)
+    if c.use_coarse: parts.append(m.z)
+    fused = torch.cat(parts, 1)
+    return SparseAttnOutput(self.classify(fused), fused, m.logits, idx, a)
