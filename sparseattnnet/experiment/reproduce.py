@@ -195,6 +195,7 @@ def write(self:Board,
     for line in text.rstrip('\n').split('\n'):
         if line.strip(): self.bar.write('  ' + line, file=sys.stdout)
 
+# %% ../../nbs/experiment/reproduce.ipynb #498b3133
 @patch
 def flush(self:Board)->None:
     "Pass on what was printed."
