@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'COSTS', 'ParameterError', 'notebook_parameters', 'check_parameters', 'NotebookFailed', 'run_notebook',
            'Job', 'package_fingerprint', 'folder_fingerprint', 'job_fingerprint', 'is_done', 'Board', 'split_model',
-           'plan', 'artefacts_since', 'run_jobs', 'parse_args', 'main']
+           'plan', 'artefacts_since', 'run_jobs', 'publish', 'parse_args', 'main']
 
 # %% ../../nbs/experiment/reproduce.ipynb #7e03c4f3
 import argparse
@@ -86,7 +86,7 @@ def run_notebook(
     nbformat.write(nb, clean)
     try:
         papermill.execute_notebook(clean, part, parameters or {}, kernel_name='python3', progress_bar=False, cwd=str(path.parent),
-            stdout_file=log, stderr_file=None, log_output=False, extra_arguments=['--IPKernelApp.log_level=ERROR'])
+            stdout_file=log, stderr_file=None, log_output=False, extra_arguments=['--IPKernelApp.log_level=CRITICAL'])
         os.replace(part, output)
         output.with_name(f'{output.stem}.failed.ipynb').unlink(missing_ok=True)
     except papermill.PapermillExecutionError as e:
@@ -287,6 +287,24 @@ def run_jobs(
     finally: board.close()
     return len(todo)
 
+# %% ../../nbs/experiment/reproduce.ipynb #c4bc9e2a
+def publish(
+    jobs:list[Job], # jobs that are done
+    out:Path, # folder for results
+    to:Path, # e.g. outputs/reference
+    limit:int=2**20, # checkpoints up to so many bytes are published too
+)->list[Path]: # what was copied
+    "Copy the artefacts of jobs and the records of their runs."
+    import shutil
+    stamps = [R.read_json(out/'notebooks'/f'{j.name}.job.json') for j in jobs]
+    files, copied = [out/f for s in stamps for f in s['artefacts']], []
+    for f in files:
+        if f.suffix == '.safetensors' and f.stat().st_size > limit: continue
+        target = to/(f.relative_to(out) if 'runs' in f.relative_to(out).parts else f.name)
+        with R.atomic_path(target) as part: shutil.copyfile(f, part)
+        copied.append(target)
+    return copied
+
 # %% ../../nbs/experiment/reproduce.ipynb #d2d122a8
 def _row_of(job, out):
     from sparseattnnet.experiment.tables import model_label
@@ -307,6 +325,7 @@ def parse_args(
             ('on-bad', 'stop', 'images that cannot be read: stop or skip'), ('protocol', 'strict', 'split: strict, paper or official'),
             ('models', ','.join(MODELS), 'models, comma separated'), ('seeds', '', 'seeds, comma separated; default 0, in the full profile 0 to 4'), ('out', '', 'folder for results, default outputs')):
         p.add_argument(f'--{flag}', default=default, help=text)
+    p.add_argument('--publish', action='store_true', help='copy tables, figures and records to outputs/reference')
     p.add_argument('--size', type=int, default=0, help='side to resize to, px')
     return p.parse_args(argv)
 
@@ -337,6 +356,7 @@ def main(
     except (NotebookFailed, ValueError, FileNotFoundError) as e:
         print(f'\n{e}')
         return 1
+    if a.publish: print(f"{len(publish(jobs, out, project_root()/'outputs'/'reference'))} files copied to outputs/reference")
     return _close(out, jobs, n, time.time() - t0)
 
 # %% ../../nbs/experiment/reproduce.ipynb #bcd07453
