@@ -363,7 +363,7 @@ def make_recipe(
     if SEEN[profile]:
         seen = SEEN[profile].get(f'{model}-{preset}', SEEN[profile].get(model, 130))
         d |= dict(epochs=int(np.clip(round(seen/(n_train*pixels/135**2)), 1 if profile == 'smoke' else 2, 60)), ema=.98)
-        d['batch_size'] = min(d['batch_size'], max(2, n_train//(4 if profile == 'smoke' else 12)))
+        d['batch_size'] = min(32, max(2, n_train//(4 if profile == 'smoke' else 12)))
     return Recipe(**(d | {n: v for n, v in changes.items() if v is not None}))
 
 # %% ../../nbs/experiment/training.ipynb #c7044abf
