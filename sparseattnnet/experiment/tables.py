@@ -155,7 +155,7 @@ def latex(
     frame, # DataFrame
 )->str: # a tabular
     "A DataFrame as a LaTeX tabular with booktabs rules."
-    esc = lambda v: '—' if v is None or v != v else str(v).replace('%', r'\%').replace('_', r'\_').replace('±', r'$\pm$')
+    esc = lambda v: '—' if v is None or v != v else str(v).replace('&', r'\&').replace('#', r'\#').replace('%', r'\%').replace('_', r'\_').replace('±', r'$\pm$')
     rows = [' & '.join(map(esc, r)) + r' \\' for r in frame.itertuples(index=False)]
     head = ' & '.join(map(esc, frame.columns)) + r' \\'
     return '\n'.join([r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}', r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
