@@ -39,8 +39,8 @@ export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 clean-notebooks: .venv/stamp ## remove run counts and private metadata from the notebooks (tags and outputs stay)
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
-readme: .venv/stamp ## render README.md from nbs/index.ipynb
-	@$(PY) -B tools/readme.py
+readme: .venv/stamp ## make the equation map and render README.md from nbs/index.ipynb
+	@$(PY) -B tools/equations.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
 	@p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; "$$p" -B tools/lint_notebooks.py

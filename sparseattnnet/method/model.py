@@ -163,7 +163,7 @@ class SparseAttnOutput(NamedTuple):
 
 # %% ../../nbs/method/model.ipynb #d7d689f4
 class SparseAttnNet(nn.Module):
-    "Hierarchical sparse attention of the paper's §2.2: coarse map, top-k pixels, CLS read-out, fusion, classifier."
+    "Hierarchical sparse attention of the paper's §2.2: coarse map, top-k pixels, CLS read-out, fusion (Eq. 14), classifier."
     def __init__(self,
         config:SparseAttnConfig, # every choice of the method
     ):
