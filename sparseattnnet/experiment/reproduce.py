@@ -369,6 +369,5 @@ def _close(out, jobs, ran, seconds):
     print(f"{ran} of {len(jobs)} jobs run, {len(jobs) - ran} up to date, {seconds/60:.1f} minutes")
     return 0
 
-# %% ../../nbs/experiment/reproduce.ipynb #531de0c0
-#| eval: false
-if __name__ == '__main__': sys.exit(main())
+# %% ../../nbs/experiment/reproduce.ipynb #974292e0
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())

@@ -537,6 +537,5 @@ def main(
     r = train_run(RunSpec(**a), out, redo=redo)
     print(f"{r['run_id']}: accuracy {r['test']['accuracy']:.4f}, macro-F1 {r['test']['macro_f1']:.4f}, k {r['k']}, {r['wall_s']:.0f} s")
 
-# %% ../../nbs/experiment/training.ipynb #06bd5705
-#| eval: false
-if __name__ == '__main__': main()
+# %% ../../nbs/experiment/training.ipynb #cc354be6
+if __name__ == '__main__' and '__file__' in globals(): main()
