@@ -331,7 +331,7 @@ def parse_args(
 
 # %% ../../nbs/experiment/reproduce.ipynb #f116a62a
 def _spec_of(a, data):
-    return RunSpec(dataset='folder' if data and a.dataset == 'opd' else a.dataset, folder=data, profile=a.profile, protocol=a.protocol, size=a.size,
+    return RunSpec(dataset=a.dataset, folder=data, profile=a.profile, protocol=a.protocol, size=a.size,
         only=a.only, drop=a.drop, too_few=a.too_few, on_bad=a.on_bad)
 
 # %% ../../nbs/experiment/reproduce.ipynb #824d0dda

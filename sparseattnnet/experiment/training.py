@@ -441,13 +441,18 @@ class RunSpec:
     batch_size:int=0 # 0 takes the profile's
     device:str='auto' # auto, cpu or cuda
 
+    @property
+    def source(self)->str:
+        "The data set to read; a folder given beside the default data set means that folder."
+        return 'folder' if self.folder and self.dataset == 'opd' else self.dataset
+
 # %% ../../nbs/experiment/training.ipynb #7f466c41
 def spec_images(
     spec:RunSpec, # the run
     show:bool=True, # progress on the screen
 )->tuple[ImageSet, Split]: # images with their value range, and the split
     "Read or simulate the images of a run and split them; the value range comes from the training images."
-    images = load_images('folder' if spec.folder and spec.dataset == 'opd' else spec.dataset, folder=spec.folder, profile=spec.profile, seed=0, size=spec.size or None,
+    images = load_images(spec.source, folder=spec.folder, profile=spec.profile, seed=0, size=spec.size or None,
         only=spec.only, drop_classes=spec.drop, on_bad=spec.on_bad, progress=show)
     split = make_split(images, spec.protocol, spec.seed, too_few=spec.too_few)
     if gone := split.meta.get('dropped_classes'): images = images.without(*gone)
@@ -459,14 +464,15 @@ def train_run(
     out:str|Path|None=None, # folder for results; None is `outputs` of the project
     show:bool=True, # progress on the screen
     redo:bool=False, # train again even if the record is there
+    data:tuple[ImageSet, Split]|None=None, # what `spec_images` gave for this run, to read it but once
 )->dict: # the run record
     "Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are."
     t0, out, device = time.time(), Path(out or project_root()/'outputs'), pick_device(spec.device)
-    images, split = spec_images(spec, show)
+    images, split = data or spec_images(spec, show)
     index, (_, H, W) = split.indices(images), images.shape
     is_ours = spec.model == 'sparseattnnet'
     name, changes = spec.preset if is_ours else '', json.loads(spec.changes) if spec.changes else {}
-    recipe = make_recipe(spec.model, name, spec.profile, spec.dataset if not spec.folder else 'folder', len(index['train']), H*W, spec.seed,
+    recipe = make_recipe(spec.model, name, spec.profile, spec.source, len(index['train']), H*W, spec.seed,
         epochs=spec.epochs or None, batch_size=spec.batch_size or None)
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained, changes)
     config = dict(model=config_to_dict(model.config) if is_ours else dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)),
@@ -487,8 +493,8 @@ def dataset_key(
     "Short name of the data of a run; a folder of one's own is named by its last part and by what was selected from it."
     import re
     slug = lambda t: re.sub('[^a-z0-9]+', '', str(t).lower())[:24]
-    parts = [spec.dataset]
-    if spec.folder and spec.dataset in ('opd', 'folder'): parts = ['folder', slug(Path(spec.folder.rstrip('/\\')).stem) or 'images']
+    parts = [spec.source]
+    if spec.folder and spec.source == 'folder': parts = ['folder', slug(Path(spec.folder.rstrip('/\\')).stem) or 'images']
     if spec.only: parts.append(slug(spec.only))
     if spec.drop: parts.append('no' + slug(spec.drop))
     return '-'.join(parts)
