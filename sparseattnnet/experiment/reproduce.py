@@ -152,8 +152,9 @@ class Board:
         show:bool=True, # False: print lines only
     ):
         from tqdm import tqdm
+        self.total, self.began = total, time.time()
         self.file, self.title, self.base, self.cost, self.stop = folder/f'.progress.{os.getpid()}.json', '', 0., 0., threading.Event()
-        form = '{percentage:3.0f} % |{bar:24}| {elapsed} so far, about {remaining} left · {desc}'
+        form = '{percentage:3.0f} % |{bar:24}| {elapsed} so far, about {desc}'
         self.bar = tqdm(total=total, bar_format=form, disable=not show, leave=False, dynamic_ncols=True, file=sys.stderr)
         os.environ['SPARSEATTNNET_PROGRESS'] = str(self.file)
         self.thread = threading.Thread(target=self._watch, daemon=True)
@@ -168,7 +169,7 @@ class Board:
             share = min(1., p['done']/max(p['total'], 1))
         except (OSError, ValueError): pass
         self.bar.n = min(self.bar.total or 0, max(self.bar.n, self.base + share*self.cost))
-        self.bar.set_description_str(self.title)
+        self.bar.set_description_str(f'{self.left()} left · {self.title}', refresh=False)
         self.bar.refresh()
 
 # %% ../../nbs/experiment/reproduce.ipynb #bb178cc6
@@ -176,9 +177,17 @@ class Board:
 def begin(self:Board,
     job:Job, # the job that starts
 )->None:
-    "Say which job runs now."
+    "Say which job runs now, and how long the whole will still take."
     self.file.unlink(missing_ok=True)
     self.title, self.cost = job.name, job.cost
+    self.write(f'{job.name}: {job.notebook} · about {self.left()} left')
+
+@patch
+def left(self:Board)->str: # minutes and seconds
+    "Time left: rough costs, scaled by how this machine has done so far; the first minute counts little."
+    n, elapsed = max(self.base, self.bar.n), time.time() - self.began
+    seconds = max(0., self.total - n)*(elapsed + 60)/(n + 60)
+    return f'{int(seconds//60)}:{int(seconds%60):02d}'
 
 @patch
 def end(self:Board)->None:
@@ -278,7 +287,6 @@ def run_jobs(
             if j in todo:
                 t0 = time.time()
                 board.begin(j)
-                board.write(f'{j.name}: {j.notebook}')
                 run_notebook(root/j.notebook, out/'notebooks'/f'{j.name}.ipynb', j.parameters, board)
                 R.write_json(out/'notebooks'/f'{j.name}.job.json', dict(fingerprint=prints[j.name], notebook=j.notebook, parameters=j.parameters,
                     seconds=round(time.time() - t0, 1), artefacts=artefacts_since(out, j, t0)))
