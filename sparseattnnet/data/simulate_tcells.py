@@ -4,31 +4,22 @@
 
 # %% auto #0
 __all__ = ['SIMULATOR_VERSION', 'TCELL_CLASSES', 'TRAITS', 'CONSTANTS', 'SIZE', 'PIXEL_UM', 'MODALITY_TCELL', 'STREAMS', 'MASKS',
-           'MASK_PATH_UM', 'Trait', 'Constant', 'parameter_table', 'trait_moments', 'draw_traits', 'random_rotation',
-           'chord', 'pixel_axis', 'draw_edge', 'edge', 'overlap', 'sphere_chords', 'correlated_noise', 'TCell',
-           'draw_cell', 'opd_layers', 'projected_opd', 'dry_mass', 'optical_field', 'unwrap', 'camera_noise',
-           'recovered_opd', 'tcell_stream', 'simulate_image', 'simulate_opd']
+           'MASK_PATH_UM', 'SIMULATOR', 'parameter_table', 'chord', 'pixel_axis', 'draw_edge', 'edge', 'overlap',
+           'sphere_chords', 'TCell', 'draw_cell', 'opd_layers', 'projected_opd', 'dry_mass', 'optical_field', 'unwrap',
+           'camera_noise', 'recovered_opd', 'tcell_stream', 'numbered_cell', 'simulate_image', 'cell_truth', 'draw_opd',
+           'simulate_opd']
 
-# %% ../../nbs/data/simulate_tcells.ipynb #72c7bcb6
-from dataclasses import dataclass
+# %% ../../nbs/data/simulate_tcells.ipynb #04e1afa5
 from typing import NamedTuple
 import numpy as np
+from pathlib import Path
 from scipy import fft
 from .images import ImageSet
+from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows, random_rotation, simulate, stream
 
-# %% ../../nbs/data/simulate_tcells.ipynb #a3767983
+# %% ../../nbs/data/simulate_tcells.ipynb #c44131d7
 SIMULATOR_VERSION = '1.0.0'
 TCELL_CLASSES = ('NA', 'ACT', 'ACT7d')
-
-@dataclass(frozen=True)
-class Trait:
-    "One class-dependent property of a cell: its distribution in each class and where the numbers come from."
-    mean:tuple # mean in NA, ACT, ACT7d
-    sd:tuple|None # standard deviation in each class; None: an over-dispersed count
-    low:float # smallest value allowed
-    high:float # largest value allowed
-    unit:str # unit of all the above
-    source:str # who measured it, or 'assumption'
 
 # %% ../../nbs/data/simulate_tcells.ipynb #36c1da65
 _seen = 'assumption; the direction (fewer clumps, larger nucleoli after stimulation) is in J Cell Biol 39:630 (1968)'
@@ -49,12 +40,6 @@ TRAITS = {
 }
 
 # %% ../../nbs/data/simulate_tcells.ipynb #8634419d
-class Constant(NamedTuple):
-    "A value that is the same for every class."
-    value:float|tuple # the value, or a pair
-    unit:str # its unit
-    source:str # who measured it, or 'assumption'
-
 CONSTANTS = {
     'size': Constant(135, 'px', 'paper §3.1'),
     'pixel': Constant(.16, 'µm', 'assumption: camera pixel, magnification and resizing of the event set, see the last section'),
@@ -80,6 +65,7 @@ CONSTANTS |= {
     'speckle_length': Constant(1., 'µm', 'assumption: correlation length; finer grain does not pass the pupil'),
     'fringe': Constant((.3, 1.5), 'nm', 'assumption'),
     'fringe_period': Constant((1.2, 6.), 'µm', 'assumption'),
+    'session_rest': Constant(.4, '', 'assumption; with session_leak, what stays of an image\'s own background terms'),
     'frame': Constant(6, 'px', 'assumption: width of the border whose median is set to 0'),
     'range': Constant((0., 500.), 'nm', 'our choice: what becomes 0 and 1, for all images alike'),
 }
@@ -87,48 +73,7 @@ SIZE, PIXEL_UM = CONSTANTS['size'].value, CONSTANTS['pixel'].value
 
 def parameter_table()->list[dict]:
     "Every parameter of the simulator as one row: name, value per class, unit, source."
-    rows = [dict(parameter=k, **{c: _cell(t, i) for i, c in enumerate(TCELL_CLASSES)}, unit=t.unit, source=t.source) for k, t in TRAITS.items()]
-    return rows + [dict(parameter=k, **{c: str(v.value) for c in TCELL_CLASSES}, unit=v.unit, source=v.source) for k, v in CONSTANTS.items()]
-
-def _cell(t, i): return f'{t.mean[i]:g}' + (' ± ' + format(t.sd[i], 'g') if t.sd else '')
-
-# %% ../../nbs/data/simulate_tcells.ipynb #f8a3f7ad
-def trait_moments(
-    name:str, # key of `TRAITS`
-    class_id:int, # 0 NA, 1 ACT, 2 ACT7d
-    sep:float=1., # separation of the classes, Eq. 1
-)->tuple[float, float|None]: # mean, and sd or None for a count
-    "Mean and spread of a trait in one class at a separation."
-    t = TRAITS[name]
-    pooled = sum(t.mean)/3
-    mean = pooled + sep*(t.mean[class_id] - pooled)
-    if t.sd is None: return max(mean, 0.), None
-    return mean, sum(t.sd)/3 + min(sep, 1.)*(t.sd[class_id] - sum(t.sd)/3)
-
-# %% ../../nbs/data/simulate_tcells.ipynb #7a6fd8fb
-def draw_traits(
-    rng:np.random.Generator, # the cell's biology stream
-    class_id:int, # 0 NA, 1 ACT, 2 ACT7d
-    sep:float=1., # separation of the classes, Eq. 1
-)->dict[str, float]: # a value for each key of `TRAITS`
-    "Draw the traits of one cell."
-    out = {}
-    for name, t in TRAITS.items():
-        mean, sd = trait_moments(name, class_id, sep)
-        value = rng.poisson(mean*rng.gamma(4, .25)) if sd is None else rng.normal(mean, sd)
-        out[name] = float(min(max(value, t.low), t.high))
-    return out
-
-# %% ../../nbs/data/simulate_tcells.ipynb #f9f07e36
-def random_rotation(
-    rng:np.random.Generator, # source of randomness
-)->np.ndarray: # rotation matrix, (3, 3)
-    "A rotation drawn uniformly from all rotations of space (a random unit quaternion)."
-    q = rng.standard_normal(4)
-    w, x, y, z = q/np.sqrt((q*q).sum())
-    return np.array([[1 - 2*(y*y + z*z), 2*(x*y - w*z), 2*(x*z + w*y)],
-                     [2*(x*y + w*z), 1 - 2*(x*x + z*z), 2*(y*z - w*x)],
-                     [2*(x*z - w*y), 2*(y*z + w*x), 1 - 2*(x*x + y*y)]])
+    return parameter_rows(TCELL_CLASSES, TRAITS, CONSTANTS)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #1d9b915f
 def chord(
@@ -207,25 +152,6 @@ def sphere_chords(
     np.add.at(out, at, (total/points**2).astype(np.float32))
     return out
 
-# %% ../../nbs/data/simulate_tcells.ipynb #d5f3e567
-_kept = {}
-
-def _frequencies(n, real=False):
-    fy, fx = fft.fftfreq(n, PIXEL_UM), (fft.rfftfreq if real else fft.fftfreq)(n, PIXEL_UM)
-    return np.hypot(fy[:, None], fx[None])
-
-def correlated_noise(
-    rng:np.random.Generator, # source of randomness
-    length:float, # correlation length, µm
-)->np.ndarray: # field of unit variance, (SIZE, SIZE), float32
-    "A random Gaussian field of unit variance with correlation exp(-π r²/length²), as in Eq. 5."
-    if ('noise', length) not in _kept:
-        power = np.exp(-np.pi*(length*_frequencies(SIZE))**2)
-        keep = np.sqrt(power/power.mean())[:, :SIZE//2 + 1]
-        _kept['noise', length] = keep.astype(np.float32)
-    white = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
-    return fft.irfft2(fft.rfft2(white)*_kept['noise', length], s=white.shape)
-
 # %% ../../nbs/data/simulate_tcells.ipynb #f4316fac
 class TCell(NamedTuple):
     "One simulated cell: its traits and the light paths through its parts, µm, each (SIZE, SIZE) float32."
@@ -258,10 +184,10 @@ def _radii(rng, mean, n, low, high):
     return np.clip(mean*np.exp(.15*rng.standard_normal(int(n))), low, high)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #742d1479
-def _organelles(rng, t, axes, R, c, host, nucleus, shift, middle):
+def _organelles(rng, t, axes, R, turn, c, host, nucleus, shift, middle):
     n_r = t['nucleus_ratio']*t['diameter']/2
     r = _radii(rng, t['nucleolus_radius'], t['nucleoli'], .2, n_r/2)
-    nucleoli = sphere_chords(middle + shift + _apart(rng, r, .8*(n_r - r)), r, nucleus, True)
+    nucleoli = sphere_chords(middle + shift + _apart(rng, r, .8*(n_r - r)) @ turn.T, r, nucleus, True)
     r = _radii(rng, t['granule_radius'], t['granules'], .2, .8)
     u = _directions(rng, len(r), t['polarity']*_directions(rng, 1))
     granules = sphere_chords(middle + (rng.uniform(.8, .95, (len(r), 1))*u) @ (R*axes).T, r, host, True)
@@ -274,27 +200,30 @@ def _organelles(rng, t, axes, R, c, host, nucleus, shift, middle):
     return nucleoli, granules, sphere_chords(middle + p, r, host, False)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #97861103
+def _place(rng): return rng.uniform(*CONSTANTS['position'].value, 2), rng.normal(0, CONSTANTS['defocus'].value)
+
 def draw_cell(
     rng:np.random.Generator, # the cell's biology stream
     class_id:int, # 0 NA, 1 ACT, 2 ACT7d
     sep:float=1., # separation of the classes, Eq. 1
+    view:np.random.Generator|None=None, # stream of one more frame of the cell: place, focus and orientation are drawn from it anew
 )->TCell: # traits and light paths
     "Draw one cell: traits, place, orientation, outline, organelles, textures."
-    t = draw_traits(rng, class_id, sep)
-    centre = rng.uniform(*CONSTANTS['position'].value, 2)
-    defocus = rng.normal(0, CONSTANTS['defocus'].value)
+    t = draw_traits(TRAITS, rng, class_id, sep)
+    centre, defocus = _place(rng)
     radius, stretch = t['diameter']/2, 1 + t['elongation']
-    axes, R = radius*np.array([stretch, 1, 1/stretch]), random_rotation(rng)
+    axes, R, turn = radius*np.array([stretch, 1, 1/stretch]), random_rotation(rng), np.eye(3)
     c = draw_edge(rng, t['ruffles'])
+    if view: (centre, defocus), turn, c = _place(view), random_rotation(view), draw_edge(view, t['ruffles'])
     x, y = (pixel_axis() - np.float32(centre[0]))[None], (pixel_axis() - np.float32(centre[1]))[:, None]
-    w = edge(c, x, y)
+    w, R = edge(c, x, y), turn @ R
     body = chord(axes, R, x/w, y/w)
     n = t['nucleus_ratio']
-    shift = (radius*(1 - n)*.8*rng.uniform()*_directions(rng, 1)[0]).astype(np.float32)
+    shift = (radius*(1 - n)*.8*rng.uniform()*_directions(rng, 1)[0] @ turn.T).astype(np.float32)
     L, z = chord(n*axes, R, x - shift[0], y - shift[1])
     nucleus = L, z + shift[2]
-    parts = _organelles(rng, t, axes, R, c, body, nucleus, shift, np.append(centre, 0.))
-    textures = tuple(correlated_noise(rng, CONSTANTS[f'{k}_length'].value) for k in ('chromatin', 'cytoplasm'))
+    parts = _organelles(rng, t, axes, R, turn, c, body, nucleus, shift, np.append(centre, 0.))
+    textures = tuple(correlated_noise(view or rng, CONSTANTS[f'{k}_length'].value, (SIZE, SIZE), PIXEL_UM) for k in ('chromatin', 'cytoplasm'))
     return TCell(t, centre, defocus, body[0], overlap(nucleus[1], L, body[1], body[0]), *parts, textures)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #ee8dd28a
@@ -322,6 +251,12 @@ def dry_mass(
     return opd.sum((-2, -1), dtype=np.float64)*PIXEL_UM**2/CONSTANTS['increment'].value
 
 # %% ../../nbs/data/simulate_tcells.ipynb #b9866003
+_kept = {}
+
+def _frequencies(n):
+    f = fft.fftfreq(n, PIXEL_UM)
+    return np.hypot(f[:, None], f[None])
+
 def _kernels(n):
     if n not in _kept:
         v = lambda k: CONSTANTS[k].value
@@ -356,19 +291,24 @@ def unwrap(
     k[:, 1:] = np.rint(np.diff(phase, axis=1)/turn).cumsum(1) + k[:, :1]
     return phase - turn*k
 
-# %% ../../nbs/data/simulate_tcells.ipynb #c7e4a79b
+# %% ../../nbs/data/simulate_tcells.ipynb #f3b497e0
 def camera_noise(
     rng:np.random.Generator, # the camera's stream
+    session:np.random.Generator|None=None, # stream of a recording day that the class shares; None: no such thing
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # background, speckle, fringe, nm, each (SIZE, SIZE), float32
-    "The three class-blind disturbances of Eq. 9."
+    "The three disturbances of Eq. 9, class-blind unless a session is given."
     v, s = (lambda k: CONSTANTS[k].value), pixel_axis()
     b = rng.normal(0, v('background'), 5).astype(np.float32)
+    speckle = np.float32(rng.uniform(*v('speckle')))*correlated_noise(rng, v('speckle_length'), (SIZE, SIZE), PIXEL_UM)
+    stripes = _stripes(rng)
+    if session: b, stripes = session.normal(0, v('background'), 5).astype(np.float32) + np.float32(v('session_rest'))*b, (*_stripes(session)[:3], stripes[3])
     x, y = (s/s[-1])[None], (s/s[-1])[:, None]
     background = b[0]*x + b[1]*y + b[2]*x*y + b[3]*x*x + b[4]*y*y
-    speckle = np.float32(rng.uniform(*v('speckle')))*correlated_noise(rng, v('speckle_length'))
-    A, T, psi, phi = rng.uniform(*v('fringe')), rng.uniform(*v('fringe_period')), rng.uniform(0, np.pi), rng.uniform(0, 2*np.pi)
+    A, T, psi, phi = stripes
     fringe = A*np.cos(2*np.pi/T*(s[None]*np.cos(psi) + s[:, None]*np.sin(psi)) + phi)
     return background, speckle, fringe.astype(np.float32)
+
+def _stripes(rng): return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*CONSTANTS['fringe_period'].value), rng.uniform(0, np.pi), rng.uniform(0, 2*np.pi)
 
 def recovered_opd(
     U:np.ndarray, # complex field, (SIZE, SIZE)
@@ -381,89 +321,85 @@ def recovered_opd(
 
 # %% ../../nbs/data/simulate_tcells.ipynb #e7babe63
 MODALITY_TCELL = 1
-STREAMS = {'biology': 0, 'opd camera': 1, 'hologram camera': 2}
+STREAMS = {'biology': 0, 'opd camera': 1, 'hologram camera': 2, 'view': 3, 'session': 4}
 
 def tcell_stream(
     seed:int, # seed of the data set
     class_id:int, # 0 NA, 1 ACT, 2 ACT7d
     index:int, # number of the cell within its class
-    stream:str, # key of `STREAMS`
+    purpose:str, # key of `STREAMS`
 )->np.random.Generator: # a generator that depends on these four alone
     "The random numbers of one purpose for one cell."
-    return np.random.default_rng(np.random.SeedSequence([seed, MODALITY_TCELL, class_id, index, STREAMS[stream]]))
+    return stream(seed, MODALITY_TCELL, class_id, index, STREAMS[purpose])
 
+def numbered_cell(
+    seed:int, # seed of the data set
+    class_id:int, # 0 NA, 1 ACT, 2 ACT7d
+    index:int, # number of the image within its class
+    sep:float=1., # separation of the classes, Eq. 1
+    frames_per_cell:int=1, # images that show the same cell
+)->TCell: # traits and light paths
+    "The cell that image `index` of a class shows, in OPD images and holograms alike."
+    view = tcell_stream(seed, class_id, index, 'view') if frames_per_cell > 1 else None
+    return draw_cell(tcell_stream(seed, class_id, index//frames_per_cell, 'biology'), class_id, sep, view)
+
+# %% ../../nbs/data/simulate_tcells.ipynb #712bfd12
 def simulate_image(
     seed:int, # seed of the data set
     class_id:int, # 0 NA, 1 ACT, 2 ACT7d
-    index:int, # number of the cell within its class
+    index:int, # number of the image within its class
     sep:float=1., # separation of the classes, Eq. 1
+    session_leak:bool=False, # background and fringe belong to the class's own recording day
+    frames_per_cell:int=1, # images that show the same cell
 )->tuple[np.ndarray, TCell, np.ndarray, np.ndarray]: # image nm, cell, projected path µm, band-limited path nm
     "One image and all that is known about it."
-    cell = draw_cell(tcell_stream(seed, class_id, index, 'biology'), class_id, sep)
+    cell = numbered_cell(seed, class_id, index, sep, frames_per_cell)
     opd = projected_opd(cell)
     clean = recovered_opd(optical_field(opd, cell.defocus))
-    return clean + sum(camera_noise(tcell_stream(seed, class_id, index, 'opd camera'))), cell, opd, clean
+    day = tcell_stream(seed, class_id, 0, 'session') if session_leak else None
+    return clean + sum(camera_noise(tcell_stream(seed, class_id, index, 'opd camera'), day)), cell, opd, clean
 
-# %% ../../nbs/data/simulate_tcells.ipynb #e00096a8
+# %% ../../nbs/data/simulate_tcells.ipynb #700ca2d8
 MASKS = ('cell', 'nucleus', 'nucleoli', 'granules', 'ruffles')
 MASK_PATH_UM = .01
 
-def _truth(cell, opd, clean):
+def cell_truth(
+    cell:TCell, # one simulated cell
+    opd:np.ndarray, # its projected path, µm, (SIZE, SIZE)
+    clean:np.ndarray, # its band-limited path, nm, (SIZE, SIZE)
+)->dict: # masks, paths in nm, mass, place, focus and traits
+    "What is known about a cell, by name."
     masks = {k: getattr(cell, k) > MASK_PATH_UM for k in MASKS[1:]}
     return {'cell': (cell.body > MASK_PATH_UM) | masks['ruffles'], **masks, 'projected_nm': opd*np.float32(1e3), 'bandlimited_nm': clean,
         'dry_mass_pg': dry_mass(opd), 'centre_um': cell.centre, 'defocus_um': cell.defocus, **{f'trait_{k}': v for k, v in cell.traits.items()}}
 
-def _many(seed, sep, numbers, truth):
-    images, known = np.empty((len(numbers), SIZE, SIZE), np.float32), []
-    for i, (class_id, index) in enumerate(numbers):
-        images[i], *rest = simulate_image(seed, class_id, index, sep)
-        if truth: known.append(_truth(*rest))
-    return images, {k: np.stack([d[k] for d in known]) for k in known[0]} if known else {}
+# %% ../../nbs/data/simulate_tcells.ipynb #835c0634
+def draw_opd(
+    seed:int, # seed of the data set
+    class_id:int, # 0 NA, 1 ACT, 2 ACT7d
+    index:int, # number of the image within its class
+    truth:bool=False, # also return what is known
+    **options, # `sep`, `session_leak`, `frames_per_cell`, as in `simulate_image`
+)->tuple[np.ndarray, dict]: # image nm, (1, SIZE, SIZE) float32, and truths
+    "One image in the form that the shared machinery asks for."
+    image, *known = simulate_image(seed, class_id, index, **options)
+    return image[None], cell_truth(*known) if truth else {}
 
-def _batches(seed, sep, numbers, truth, workers, progress, size=32):
-    from joblib import Parallel, cpu_count, delayed
-    from tqdm.auto import tqdm
-    parts = [numbers[i:i + size] for i in range(0, len(numbers), size)]
-    jobs = workers or (cpu_count() if len(numbers) >= 256 else 1)
-    if jobs == 1: done = (_many(seed, sep, p, truth) for p in parts)
-    else: done = Parallel(n_jobs=jobs, return_as='generator')(delayed(_many)(seed, sep, p, truth) for p in parts)
-    with tqdm(total=len(numbers), unit='image', desc='T cells', disable=not progress or len(numbers) < 500) as bar:
-        for part in done:
-            bar.update(len(part[0]))
-            yield part
+SIMULATOR = Simulator('opd', 'T cells', 'simulate_tcells', SIMULATOR_VERSION, TCELL_CLASSES, draw_opd, parameter_table, 'opd', 'nm',
+    CONSTANTS['range'].value, PIXEL_UM, dict(sep=1., session_leak=False, frames_per_cell=1), MASKS)
 
-# %% ../../nbs/data/simulate_tcells.ipynb #e67d705a
-def _check_request(counts, first, seed, sep, workers):
-    whole = lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool)
-    for name, v in (('counts', counts), ('first', first)):
-        if len(v) != 3 or not all(whole(n) and n >= 0 for n in v):
-            raise ValueError(f"{name}={v}: expected three whole numbers from 0, one for each of {', '.join(TCELL_CLASSES)}")
-    if not sum(counts): raise ValueError(f"counts={counts}: expected at least one image")
-    if not whole(seed) or seed < 0: raise ValueError(f"seed={seed!r}: expected a whole number from 0")
-    if not (np.isfinite(sep) and 0 <= sep <= 3): raise ValueError(f"sep={sep}: expected 0 (classes identical) to 3; 1 is the table's separation")
-    if workers is not None and not (whole(workers) and workers >= 1):
-        raise ValueError(f"workers={workers!r}: expected a number of processes from 1, or None for all cores")
-
-# %% ../../nbs/data/simulate_tcells.ipynb #8f4dc53b
+# %% ../../nbs/data/simulate_tcells.ipynb #72faa61c
 def simulate_opd(
     counts:tuple=(100, 100, 100), # images of NA, ACT and ACT7d
     seed:int=0, # seed of the data set
     sep:float=1., # separation of the classes, Eq. 1: 0 none, 1 the table
-    first:int|tuple=0, # number of the first cell of each class
+    first:int|tuple=0, # number of the first image of each class
     truth:bool=False, # also return masks, noise-free paths, mass and traits
     workers:int|None=None, # processes; None: all cores, and just one for small sets
     progress:bool=True, # show a bar for large sets
+    parts:str|Path|None=None, # folder for finished batches, so that a killed run goes on
+    session_leak:bool=False, # background and fringe belong to the class's own recording day
+    frames_per_cell:int=1, # images that show the same cell
 )->ImageSet: # float32 images in nm, (N, 1, 135, 135), class after class
-    "Simulated optical path difference images of T cells; each depends on seed, sep, class and number alone (§3.1, Fig. 5)."
-    first = (first,)*3 if np.ndim(first) == 0 else tuple(first)
-    counts = tuple(counts)
-    _check_request(counts, first, seed, sep, workers)
-    numbers = [(k, int(f + i)) for k, (n, f) in enumerate(zip(counts, first)) for i in range(n)]
-    parts = list(_batches(int(seed), float(sep), numbers, truth, workers, progress))
-    known = {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
-    ids = tuple(f'opd-{TCELL_CLASSES[k]}-{i:05d}' for k, i in numbers)
-    return ImageSet(np.concatenate([p[0] for p in parts])[:, None], np.array([k for k, _ in numbers]), ids, ids, TCELL_CLASSES,
-        modality='opd', pixel_um=PIXEL_UM, unit='nm', value_range=CONSTANTS['range'].value, simulated=True,
-        source=f'simulated T cells, simulator version {SIMULATOR_VERSION}, seed {seed}, sep {sep:g}', truth=known or None,
-        meta=dict(synthetic=True, simulator='simulate_tcells', simulator_version=SIMULATOR_VERSION, seed=int(seed), sep=float(sep),
-            counts=[int(n) for n in counts], first=[int(f) for f in first], parameters=parameter_table()))
+    "Simulated optical path difference images of T cells; each depends on seed, options, class and number alone (§3.1, Fig. 5)."
+    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak, frames_per_cell=frames_per_cell)
