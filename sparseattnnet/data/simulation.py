@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Trait', 'Constant', 'parameter_rows', 'trait_moments', 'draw_traits', 'random_rotation', 'correlated_noise', 'stream',
-           'Simulator', 'check_options', 'draw_many', 'check_request', 'simulate', 'truth_for', 'images_per_second']
+           'Simulator', 'check_options', 'draw_many', 'check_request', 'simulate', 'truth_for', 'simulator_of',
+           'latents', 'oracle_accuracy', 'images_per_second']
 
 # %% ../../nbs/data/simulation.ipynb #a04e1c76
 from dataclasses import dataclass, field
@@ -261,6 +262,41 @@ def truth_for(
     numbers = [images.ids[i].rsplit('-', 2)[1:] for i in np.atleast_1d(idx)]
     drawn = [_batch(sim.draw, meta['seed'], [(sim.classes.index(c), int(n))], True, meta['options'])[1] for c, n in numbers]
     return {k: np.concatenate([d[k] for d in drawn]) for k in drawn[0]}
+
+# %% ../../nbs/data/simulation.ipynb #c3037c25
+def simulator_of(
+    name:str, # a data set: opd, holo, event or wbc
+)->Simulator: # its simulator
+    "The simulator of a data set."
+    modules = {'opd': 'simulate_tcells', 'holo': 'simulate_holograms', 'event': 'simulate_events', 'wbc': 'simulate_wbc'}
+    if name not in modules: raise ValueError(f"no simulator of '{name}': expected one of {', '.join(modules)}")
+    return import_module(f'sparseattnnet.data.{modules[name]}').SIMULATOR
+
+def latents(
+    sim:Simulator, # the simulator
+    n:int, # images of each class
+    seed:int=0, # seed of the data set
+    workers:int|None=None, # processes
+    **options, # options of this simulator
+)->tuple[np.ndarray, np.ndarray, list]: # values (N, F), labels (N,), names
+    "The single-number truths of n images of each class."
+    numbers = [(c, i) for c in range(len(sim.classes)) for i in range(n)]
+    parts = [k for _, k in draw_many(sim.draw, seed, numbers, True, check_options(sim, options), workers, False)]
+    names = [k for k, v in parts[0].items() if v.ndim == 1 and v.dtype != object]
+    return np.concatenate([np.stack([p[k] for k in names], 1) for p in parts]).astype(float), np.array([c for c, _ in numbers]), names
+
+def oracle_accuracy(
+    sim:Simulator, # the simulator
+    n:int=400, # images of each class
+    seed:int=0, # seed of the data set
+    workers:int|None=None, # processes
+    **options, # options of this simulator
+)->float: # cross-validated accuracy, 0…1
+    "How well the classes can be told from the latent values."
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import cross_val_score
+    x, y, _ = latents(sim, n, seed, workers, **options)
+    return float(cross_val_score(HistGradientBoostingClassifier(max_iter=150, random_state=seed), x, y, cv=4).mean())
 
 # %% ../../nbs/data/simulation.ipynb #4a0fdfde
 def images_per_second(
