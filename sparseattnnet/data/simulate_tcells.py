@@ -6,8 +6,8 @@
 __all__ = ['SIMULATOR_VERSION', 'TCELL_CLASSES', 'TRAITS', 'CONSTANTS', 'SIZE', 'PIXEL_UM', 'MODALITY_TCELL', 'STREAMS', 'MASKS',
            'MASK_PATH_UM', 'SIMULATOR', 'parameter_table', 'chord', 'pixel_axis', 'draw_edge', 'edge', 'overlap',
            'sphere_chords', 'TCell', 'draw_cell', 'opd_layers', 'projected_opd', 'dry_mass', 'optical_field', 'unwrap',
-           'camera_noise', 'recovered_opd', 'tcell_stream', 'numbered_cell', 'simulate_image', 'cell_truth', 'draw_opd',
-           'simulate_opd']
+           'low_order', 'camera_noise', 'recovered_opd', 'tcell_stream', 'numbered_cell', 'simulate_image',
+           'cell_truth', 'draw_opd', 'simulate_opd']
 
 # %% ../../nbs/data/simulate_tcells.ipynb #04e1afa5
 from typing import NamedTuple
@@ -124,7 +124,9 @@ def overlap(
     L2, # its length, µm
 ): # common length, µm
     "Length that two intervals on a ray have in common, Eq. 4."
-    return np.maximum(np.minimum(z1 + L1/2, z2 + L2/2) - np.maximum(z1 - L1/2, z2 - L2/2), 0)
+    return _common(z1, L1, z2 + L2/2, z2 - L2/2)
+
+def _common(z1, L1, top, bottom): return np.maximum(np.minimum(z1 + L1/2, top) - np.maximum(z1 - L1/2, bottom), 0)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #9a63e4c6
 def sphere_chords(
@@ -142,12 +144,12 @@ def sphere_chords(
     col, row = (centres[:, :2]/PIXEL_UM + (SIZE - 1)/2).T
     cols, rows = np.rint(col).astype(int)[:, None] + k, np.rint(row).astype(int)[:, None] + k
     at = np.clip(rows, 0, SIZE - 1)[:, :, None], np.clip(cols, 0, SIZE - 1)[:, None, :]
-    L, z, total = host[0][at], host[1][at], 0.
+    top, bottom, z, total = (host[1] + host[0]/2)[at], (host[1] - host[0]/2)[at], centres[:, 2, None, None], 0.
     for dy in (np.arange(points) + .5)/points - .5:
         for dx in (np.arange(points) + .5)/points - .5:
             d2 = (cols + dx - col[:, None])[:, None, :]**2 + (rows + dy - row[:, None])[:, :, None]**2
             l = 2*np.sqrt(np.maximum(radii[:, None, None]**2 - d2*PIXEL_UM**2, 0))
-            o = overlap(centres[:, 2, None, None], l, z, L)
+            o = _common(z, l, top, bottom)
             total = total + (o if inside else np.maximum(l - o, 0))
     np.add.at(out, at, (total/points**2).astype(np.float32))
     return out
@@ -292,6 +294,14 @@ def unwrap(
     return phase - turn*k
 
 # %% ../../nbs/data/simulate_tcells.ipynb #f3b497e0
+def low_order(
+    b, # coefficients of x, y, xy, x², y² on [-1, 1], (5,)
+)->np.ndarray: # (SIZE, SIZE), float32
+    "A slowly varying background: the polynomial of Eq. 9."
+    b, s = np.float32(b), pixel_axis()
+    x, y = (s/s[-1])[None], (s/s[-1])[:, None]
+    return b[0]*x + b[1]*y + b[2]*x*y + b[3]*x*x + b[4]*y*y
+
 def camera_noise(
     rng:np.random.Generator, # the camera's stream
     session:np.random.Generator|None=None, # stream of a recording day that the class shares; None: no such thing
@@ -302,11 +312,9 @@ def camera_noise(
     speckle = np.float32(rng.uniform(*v('speckle')))*correlated_noise(rng, v('speckle_length'), (SIZE, SIZE), PIXEL_UM)
     stripes = _stripes(rng)
     if session: b, stripes = session.normal(0, v('background'), 5).astype(np.float32) + np.float32(v('session_rest'))*b, (*_stripes(session)[:3], stripes[3])
-    x, y = (s/s[-1])[None], (s/s[-1])[:, None]
-    background = b[0]*x + b[1]*y + b[2]*x*y + b[3]*x*x + b[4]*y*y
     A, T, psi, phi = stripes
     fringe = A*np.cos(2*np.pi/T*(s[None]*np.cos(psi) + s[:, None]*np.sin(psi)) + phi)
-    return background, speckle, fringe.astype(np.float32)
+    return low_order(b), speckle, fringe.astype(np.float32)
 
 def _stripes(rng): return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*CONSTANTS['fringe_period'].value), rng.uniform(0, np.pi), rng.uniform(0, 2*np.pi)
 
