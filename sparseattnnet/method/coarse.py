@@ -16,7 +16,8 @@ COARSE_SHAPES = {
     'plain':     'two 3×3 layers at full resolution, then 1×1 to one map',
     'strided':   'three 3×3 layers, the first with stride 2, the map unfolded by pixel shuffle',
     'separable': 'one 3×3 and two depthwise-separable layers at full resolution, then 1×1 to one map',
-    'quarter':   'four 3×3 layers, the first two with stride 2, the map unfolded by pixel shuffle'}
+    'quarter':   'four 3×3 layers, the first two with stride 2, the map unfolded by pixel shuffle',
+    'fringe':    'one 5×5 and one 3×3 layer at full resolution, then three 3×3 layers, the first two with stride 2, the map unfolded by pixel shuffle'}
 
 # %% ../../nbs/method/coarse.ipynb #34c59bfe
 def _block(c, d, stride=1, kernel=3, groups=1, padding='reflect'):
@@ -34,6 +35,7 @@ def _layers(shape, c, w, padding):
         case 'strided': return _block(c, w, 2, **p) + _block(w, w, **p) + _block(w, w, **p)
         case 'separable': return _block(c, w, **p) + sum([_block(w, w, groups=w, **p) + _block(w, w, kernel=1, **p) for _ in range(2)], [])
         case 'quarter': return _block(c, w, 2, **p) + _block(w, w, 2, **p) + _block(w, w, **p) + _block(w, w, **p)
+        case 'fringe': return _block(c, w//2, kernel=5, **p) + _block(w//2, w//2, **p) + _block(w//2, w, 2, **p) + _block(w, w, 2, **p) + _block(w, w, **p)
 
 # %% ../../nbs/method/coarse.ipynb #e5e30469
 def cell_index(
@@ -89,7 +91,7 @@ class CoarseAttention(OnCells):
     def __init__(self,
         channels:int=1, # image channels C
         shape:str='strided', # one of `COARSE_SHAPES`
-        width:int=16, # channels of the layers; `plain` has width/2, then width
+        width:int=16, # channels of the layers; `plain` and `fringe` begin with width/2
         final:str='linear', # 'linear': plain 1×1 logits; 'relu': the paper's last BN and ReLU
         padding:str='reflect', # at the image border: 'reflect', 'zeros' or 'replicate'
     ):
@@ -97,7 +99,7 @@ class CoarseAttention(OnCells):
         if shape not in COARSE_SHAPES: raise ValueError(f"shape={shape!r}: expected one of {', '.join(COARSE_SHAPES)}")
         if final not in ('linear', 'relu'): raise ValueError(f"final={final!r}: expected 'linear' or 'relu'")
         self.channels, self.n_features = channels, width
-        self.stride = {'strided': 2, 'quarter': 4}.get(shape, 1)
+        self.stride = {'strided': 2, 'quarter': 4, 'fringe': 4}.get(shape, 1)
         self.conv = nn.Sequential(*_layers(shape, channels, width, padding))
         self.head = _head(width, self.stride**2, final)
         self.unfold = nn.PixelShuffle(self.stride)
