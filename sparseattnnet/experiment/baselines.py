@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'BASELINES', 'EXTRA_BASELINES', 'ALL_BASELINES', 'import_torchvision', 'dense_cnn',
-           'Baseline', 'build_baseline']
+           'plain_cnn', 'Baseline', 'build_baseline']
 
 # %% ../../nbs/experiment/baselines.ipynb #c579b1d8
 import torch
@@ -35,6 +35,19 @@ def dense_cnn(
     layers = []
     for c_in, c_out in zip((channels, *widths), widths):
         layers += [nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+
+# %% ../../nbs/experiment/baselines.ipynb #e7551d97
+def plain_cnn(
+    classes:int, # number of classes
+    channels:int=1, # channels of the images
+    widths:tuple[int, ...]=(8, 16, 24, 32, 48, 64), # channels after each layer
+)->nn.Sequential: # (B, channels, H, W) -> logits (B, classes)
+    "A plain small CNN: 5×5 and 3×3 at full resolution, then strided 3×3 layers, batch norm, ReLU, global average, one linear layer."
+    layers = []
+    for i, (c_in, c_out) in enumerate(zip((channels, *widths), widths)):
+        k, s = (5 if i == 0 else 3), (1 if i < 2 else 2)
+        layers += [nn.Conv2d(c_in, c_out, k, s, k//2, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 # %% ../../nbs/experiment/baselines.ipynb #36ca15bd
@@ -74,7 +87,7 @@ class Baseline(nn.Module):
 
 # %% ../../nbs/experiment/baselines.ipynb #3a0042e6
 BASELINES = ('resnet50', 'mobilenet_v2')
-EXTRA_BASELINES = ('mobilenet_v3_small', 'dense_cnn')
+EXTRA_BASELINES = ('mobilenet_v3_small', 'dense_cnn', 'plain_cnn')
 ALL_BASELINES = BASELINES + EXTRA_BASELINES
 
 def _backbone(
@@ -97,16 +110,17 @@ def build_baseline(
     classes:int, # number of classes, at least 2
     pretrained:bool=False, # start from ImageNet weights
     seed:int|None=None, # seed of the initial weights; None draws from the global generator
-    channels:int=3, # channels of the images; `dense_cnn` is built for them, torchvision's models always see 3
+    channels:int=3, # channels of the images; the two small ones are built for them, torchvision's models always see 3
     channels_last:bool=True, # memory layout; changes speed, not results
 )->Baseline:
     "Build a baseline with a new last layer of `classes` outputs; ValueError for what cannot be built."
     if name not in ALL_BASELINES: raise ValueError(f"baseline {name!r} is unknown: expected one of {', '.join(ALL_BASELINES)}")
     if classes < 2: raise ValueError(f"classes={classes}: expected at least 2")
-    if pretrained and name == 'dense_cnn': raise ValueError("dense_cnn has no pretrained weights: use pretrained=False")
+    small = {'dense_cnn': dense_cnn, 'plain_cnn': plain_cnn}.get(name)
+    if pretrained and small: raise ValueError(f"{name} has no pretrained weights: use pretrained=False")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None: torch.manual_seed(seed)
-        if name == 'dense_cnn': return Baseline(dense_cnn(classes, channels), name, channels, channels_last=channels_last)
+        if small: return Baseline(small(classes, channels), name, channels, channels_last=channels_last)
         net = _backbone(name, pretrained)
         if name == 'resnet50': net.fc = nn.Linear(net.fc.in_features, classes)
         else: net.classifier[-1] = nn.Linear(net.classifier[-1].in_features, classes)
