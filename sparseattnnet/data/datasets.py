@@ -187,7 +187,7 @@ def _options_tag(sim, options):
 def _simulated(info, profile, seed, size, options, cache, progress):
     sim, counts = load_simulator(info.name), PROFILES[profile][info.name]
     options = read_options(options)
-    if 'size' in sim.options and size and size > sim.options['size']: options = {'size': size} | options
+    if 'size' in sim.options and (size or 0) >= 64: options = {'size': size} | options
     options = check_options(sim, options)
     key = dict(dataset=info.name, counts=counts, seed=seed, options=options, version=sim.version, source=_code_hash(sim.module))
     make = lambda parts=None: simulate(sim, counts, seed=seed, progress=progress, parts=parts, **options)
@@ -241,6 +241,8 @@ def _check_counts(images, expected, whose):
     if off: warnings.warn(f"these are not the counts of {whose}: {'; '.join(off)}", stacklevel=3)
 
 # %% ../../nbs/data/datasets.ipynb #345764ae
+def _kind(kw): return 'simulated' if kw.get('simulated') else 'real'
+
 def _absent(info): return (f"the real images of '{info.name}' are not here. Expected: {info.layout}. They may lie elsewhere: folder='…'."
     + (" To take simulated ones: source='simulated'." if info.simulator else '') + ' Details: data/README.md')
 
@@ -273,15 +275,14 @@ def _remarks(images, info):
     if not (n := images.meta.get('resized', 0)) or info.modality == 'brightfield': return
     odd = [s for s in images.meta['sizes'] if len(set(s.split(' × '))) > 1]
     print(f"{n} of {len(images)} images were resized to {side} × {side} pixels; they came as {', '.join(list(images.meta['sizes'])[:4])}"
-          + ("; those that are not square were stretched" if odd else '')
-          + ("; fringes that then are finer than 2 pixels are lost" if info.modality == 'hologram' else ''))
+          + ("; those that are not square were stretched" if odd else ''))
 
 # %% ../../nbs/data/datasets.ipynb #2415fa2f
 def _read_cells(info, folder, size, on_bad, cache, progress, kw):
     root, side = _real_root(info, folder), size or info.side
     def make():
         images = read_images(root, size=side, on_bad=on_bad, progress=progress, channels=3 if info.modality == 'brightfield' else 1, modality=info.modality,
-                             **{'source': f"real images: {info.title}, from the folder '{root.name}'"} | kw)
+                             **{'source': f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"} | kw)
         images = _settle_classes(images, info, f"'{root.name}'")
         return _opd_scale(images) if info.name == 'opd' else images
     images = _read_cached(info.name, root, side, make, on_bad, cache, kw)
@@ -314,19 +315,24 @@ def _stream_files(root, labels_csv=None, group_pattern=''):
     return [(*r[:3], m[1]) for r, m in zip(rows, found)]
 
 # %% ../../nbs/data/datasets.ipynb #8c92b357
-def _open_streams(rows, on_bad, where):
+def _open_streams(rows, on_bad, where, **how):
     from sparseattnnet.data.events import read_events
     got, problems = [], []
     for path, *about in rows:
-        try: got.append((read_events(path), *about))
-        except ValueError as e: problems.append(ImageProblem(about[0], f'unreadable: {e}'))
+        try:
+            if not len(e := read_events(path, **how)): raise ValueError('empty: no events')
+            got.append((e, *about))
+        except ValueError as e: problems.append(ImageProblem(about[0], 'unreadable stream: ' + str(e).removeprefix(f"'{path.name}': ")))
     if problems and (on_bad == 'stop' or not got): raise BadImages(problems, len(rows), where)
     if problems: print(report(sorted(problems), len(rows), where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     return got, problems
 
 def _sensor(streams, shape, side):
-    if shape: return tuple(shape)
-    reach = max(int(max(e['x'].max(), e['y'].max())) + 1 for e in streams if len(e))
+    rows, cols = (max(int(e[k].max()) + 1 for e in streams) for k in 'yx')
+    if shape:
+        if rows > shape[0] or cols > shape[1]: raise ValueError(f"shape={tuple(shape)}, but events lie in up to {rows} rows and {cols} columns: expected the sensor's (rows, columns)")
+        return tuple(shape)
+    reach = max(rows, cols)
     return (next((s for s in (side, 256) if reach <= s), reach),)*2
 
 def _binned(e, sensor, side):
@@ -335,10 +341,10 @@ def _binned(e, sensor, side):
     return e
 
 # %% ../../nbs/data/datasets.ipynb #b79c2e75
-def _read_streams(info, rows, where, size, on_bad, how='signed', shape=None, labels_csv=None, group_pattern='', **about):
+def _read_streams(info, rows, where, size, on_bad, how='signed', shape=None, order='txyp', sort=False, labels_csv=None, group_pattern='', **about):
     from sparseattnnet.data.events import accumulate
     if how not in STREAM_FRAMES: raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
-    got, problems = _open_streams(rows, on_bad, where)
+    got, problems = _open_streams(rows, on_bad, where, order=order, sort=sort)
     streams, ids, labels, groups = zip(*got)
     side, (unit, low_high) = size or info.side, STREAM_FRAMES[how]
     sensor, names = _sensor(streams, shape, side), sorted(set(labels))
@@ -346,7 +352,7 @@ def _read_streams(info, rows, where, size, on_bad, how='signed', shape=None, lab
     frames = np.stack([accumulate(_binned(e, sensor, side), (side, side), how) for e in streams]).astype(np.float32)
     note = dict(sensor=list(sensor), how=how, left_out=[list(p) for p in sorted(problems)])
     return ImageSet(frames.reshape(-1, 1, side, side), [names.index(l) for l in labels], ids, groups, names, meta=note,
-        **dict(modality='event', unit=unit, value_range=low_high, source=f"real event streams: {info.title}, from the folder {where}") | about)
+        **dict(modality='event', unit=unit, value_range=low_high, source=f"{_kind(about)} event streams: {info.title}, from the folder {where}") | about)
 
 # %% ../../nbs/data/datasets.ipynb #87c07548
 def _read_event(info, folder, size, on_bad, cache, progress, kw):
@@ -355,7 +361,7 @@ def _read_event(info, folder, size, on_bad, cache, progress, kw):
     frames = [f for f in root.rglob('*') if f.suffix.lower() in images_module.IMAGE_ENDINGS and not _is_stream(f)]
     if rows and frames: raise ValueError(f"'{root.name}' holds {len(rows)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
     if not rows:
-        if asked := {'how', 'shape'} & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
+        if asked := {'how', 'shape', 'order', 'sort'} & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
         return _read_cells(info, folder, size, on_bad, cache, progress, kw)
     where = f"'{root.name}'"
     make = lambda: _settle_classes(_read_streams(info, rows, where, size, on_bad, **kw), info, where)
@@ -404,7 +410,7 @@ def _wbc(info, folder, which, size, on_bad, cache, progress, kw):
     part, side = find_wbc(folder, which), size or info.side
     def make():
         images = read_images(part, size=side, on_bad=on_bad, progress=progress, channels=3, modality='brightfield',
-                             **{'source': f"real images: Raabin-WBC {which}, stained white blood cells, resized to {side} × {side} pixels"} | kw)
+                             **{'source': f"{_kind(kw)} images: Raabin-WBC {which}, stained white blood cells, resized to {side} × {side} pixels"} | kw)
         return _settle_classes(images, info, f"'{part.name}'", TEST_B if which == 'Test-B' else ())
     images = _read_cached(f'wbc-{_plain(which)}', part, side, make, on_bad, cache, kw)
     _check_counts(images, dict(zip(info.classes, WBC_COUNTS.get(which, ()))), f"{'the paper' if which == 'Test-A' else 'Raabin-WBC'} for {which}")
@@ -450,20 +456,21 @@ def find_bloodmnist(
 def _bloodmnist(info, folder, size, on_bad, kw):
     path = find_bloodmnist(folder, size)
     images = read_npz(path, class_names=info.classes, size=size, on_bad=on_bad, channels=3, modality='brightfield',
-                      **{'source': f"real images: BloodMNIST, from the file '{path.name}'"} | kw)
+                      **{'source': f"{_kind(kw)} images: BloodMNIST, from the file '{path.name}'"} | kw)
     _check_counts(images, dict(zip(info.classes, info.release_counts)), 'the release')
     return images
 
 # %% ../../nbs/data/datasets.ipynb #3daafc61
-TAKES = {d: ('labels_csv', 'group_pattern', 'pixel_um') for d in ('opd', 'holo', 'wbc', 'pbc')} | {
-    'event': ('labels_csv', 'group_pattern', 'pixel_um', 'how', 'shape'), 'bloodmnist': ('pixel_um',)}
+_FOLDER = ('labels_csv', 'group_pattern', 'pixel_um', 'simulated')
+TAKES = dict(opd=_FOLDER, holo=_FOLDER, wbc=_FOLDER, pbc=_FOLDER, event=_FOLDER + ('how', 'shape', 'order', 'sort'), bloodmnist=('pixel_um', 'simulated'))
 
-def _check_request(dataset, folder, profile, source, options, kw):
+def _check_request(dataset, folder, profile, source, which, options, kw):
     if dataset not in DATASETS: raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(DATASETS)}")
     if profile not in PROFILES: raise ValueError(f"profile={profile!r}: expected one of {', '.join(PROFILES)}")
     if dataset == 'folder' and not folder: raise ValueError("dataset='folder' needs folder=: a folder a class, a folder with labels.csv, or an .npz file")
     source = pick_source(dataset, folder, source)
     if options and source == 'real': raise ValueError(f"options={options!r} are the simulator's, but dataset='{dataset}' is read from real images: leave them out, or pass source='simulated'")
+    if which != 'Test-A' and (dataset != 'wbc' or source == 'simulated'): raise ValueError(f"which={which!r} chooses a part of the real set 'wbc': leave it out for {source} '{dataset}'")
     if kw and source == 'simulated': raise ValueError(f"{sorted(kw)} came with simulated images: a simulator takes options={{…}}")
     if unknown := set(kw) - set(TAKES.get(dataset, kw)): raise ValueError(f"{sorted(unknown)} came with dataset='{dataset}', which takes {', '.join(TAKES[dataset])}: dataset='folder' takes all of `read_images`")
     return source
@@ -477,13 +484,19 @@ def _narrow(images, only, drop_classes):
     known = {c.lower(): c for c in images.class_names}
     return images.without(*(known.get(c.lower(), c) for c in drop)) if drop else images
 
-# %% ../../nbs/data/datasets.ipynb #a62276c1
+# %% ../../nbs/data/datasets.ipynb #babb5e7d
 def _real(dataset, folder, size, on_bad, cache, progress, which, kw):
     info = DATASETS[dataset]
     if dataset == 'wbc': return _wbc(info, folder, which, size, on_bad, cache, progress, kw)
     if dataset == 'bloodmnist': return _bloodmnist(info, folder, size, on_bad, kw)
     return (_read_event if dataset == 'event' else _read_cells)(info, folder, size, on_bad, cache, progress, kw)
 
+def _sized(images, size):
+    if images.modality == 'hologram' and size and size < images.shape[1]:
+        warnings.warn(f"holograms of {size} × {size} pixels lose fringes that become finer than 2 pixels; a carrier of 4 pixels is gone below {images.shape[1]//2 + 1}", stacklevel=3)
+    return images.resized(size) if size else images
+
+# %% ../../nbs/data/datasets.ipynb #a62276c1
 def load_images(
     dataset:str='opd', # a name in DATASETS
     folder:str|Path='', # where real images lie; with a data set's name, the real set of that name
@@ -498,14 +511,14 @@ def load_images(
     which:str='Test-A', # for 'wbc': 'Train', 'Test-A' (the paper's), 'Test-B', or 'official': Train and Test-A with their parts
     source:str='auto', # 'simulated', 'real', or 'auto': real where they are there, and say which
     options:dict|str|None=None, # of the simulator (sep, session_leak, …), a dictionary or JSON
-    **kw, # for real images: labels_csv, group_pattern, pixel_um; event streams: how, shape; 'folder': all of `read_images`
+    **kw, # for real images: labels_csv, group_pattern, pixel_um; event streams: how, shape, order, sort; 'folder': all of `read_images`
 )->ImageSet:
     "Load a data set by name; it says itself whether it is simulated or real."
-    source = _check_request(dataset, folder, profile, source, options, kw)
+    source = _check_request(dataset, folder, profile, source, which, options, kw)
     if dataset == 'folder':
         if kw.get('simulated'): kw = {'source': f"simulated images read from the folder '{Path(folder).name}'"} | kw
         return read_images(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, progress=progress, **kw)
     if source == 'simulated': images = _simulated(DATASETS[dataset], profile, seed, size, options, cache, progress)
     else: images = _real(dataset, folder, size, on_bad, cache, progress, which, kw)
     images = _narrow(images, only, drop_classes)
-    return images.resized(size) if size else images
+    return _sized(images, size)
