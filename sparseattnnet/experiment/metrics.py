@@ -46,15 +46,6 @@ def _checked(
     if y.min() < 0 or y.max() >= K: raise ValueError(f"y ranges over {int(y.min())}…{int(y.max())}: expected class indices 0…{K - 1}")
     return p, y
 
-# %% ../../nbs/experiment/metrics.ipynb #5091e39a
-def _torchmetrics():
-    "torchmetrics, whose import needs torchvision's to work where that is installed."
-    from importlib.util import find_spec
-    from sparseattnnet.experiment.baselines import import_torchvision
-    if find_spec('torchvision'): import_torchvision()
-    import torchmetrics.functional.classification as M
-    return M
-
 # %% ../../nbs/experiment/metrics.ipynb #fe153454
 def evaluate(
     probs, # probabilities (N, K), rows sum to 1; Tensor or array
@@ -64,16 +55,14 @@ def evaluate(
     """Score predictions. `macro_f1` and `balanced_accuracy` average over the classes that have test images; the others are
     named in `absent` and their scores are None. A class that is never predicted has precision and F1 of 0. Of equal
     probabilities the first class counts. ValueError for shapes, values or labels that cannot be scored."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
     p, y = _checked(probs, y, class_names)
-    M, K, pred = _torchmetrics(), len(class_names), p.argmax(1)
-    each = {m: getattr(M, f'multiclass_{m}')(pred, y, K, average='none') for m in ('precision', 'recall')}
-    each['f1'] = M.multiclass_f1_score(pred, y, K, average='none')
-    weighted = {f'{m}_weighted': getattr(M, f'multiclass_{s}')(pred, y, K, average='weighted')
-                for m, s in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1_score'))}
-    confusion = M.multiclass_confusion_matrix(pred, y, K)
-    support, hits = confusion.sum(1), confusion.diag()
-    there, right, n = support > 0, int(hits.sum()), len(y)
-    scores = dict(accuracy=M.multiclass_accuracy(pred, y, K, average='micro'), **weighted,
+    K, n, pred, y = len(class_names), len(y), p.argmax(1).numpy(), y.numpy()
+    score = lambda average: zip(('precision', 'recall', 'f1'), precision_recall_fscore_support(y, pred, labels=range(K), average=average, zero_division=0))
+    each, confusion = dict(score(None)), confusion_matrix(y, pred, labels=range(K))
+    support, hits = confusion.sum(1), confusion.diagonal()
+    there, right = support > 0, int(hits.sum())
+    scores = dict(accuracy=right/n, **{f'{m}_weighted': v for m, v in score('weighted')},
                   macro_f1=each['f1'][there].mean(), balanced_accuracy=each['recall'][there].mean())
     def one(c):
         "Scores of class c, None where it has no images."
