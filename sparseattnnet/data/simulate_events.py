@@ -267,6 +267,7 @@ def transfer(
     pupil = 1/(1 + np.exp(np.clip((rho - f_c)/(_v('pupil_edge')*f_c), -60, 60)))
     return (pupil*np.exp(-1j*np.pi*_v('wavelength')*defocus/_v('medium_n')*f2)).astype(np.complex64)
 
+# %% ../../nbs/data/simulate_events.ipynb #a6b48710
 def log_intensity(
     s:Scene, # light paths
     shot:Shot, # focus, tilt, absorption
@@ -376,6 +377,7 @@ def _crossings(r):
         ref += n*C
     return out
 
+# %% ../../nbs/data/simulate_events.ipynb #fcf09c05
 def event_stream(
     seed:int, # seed of the data set
     class_id:int, # 0 SW480, 1 SW620
@@ -385,7 +387,7 @@ def event_stream(
     "The raw events behind one image; `accumulate(…, 'signed', limit=3)` of them is the image."
     r = record(seed, class_id, index, **options)
     k, y, x = np.nonzero(r.noise)
-    late = np.random.default_rng(index).uniform(size=len(k))
+    late = stream(seed, MODALITY_CANCER, class_id, index, 5).uniform(size=len(k))
     parts = _crossings(r) + [((k + late)*_v('window')/(_v('steps') - 1), x, y, r.noise[k, y, x])]
     t, x, y, p = (np.concatenate(c) for c in zip(*parts))
     order = np.argsort(t, kind='stable')
