@@ -51,7 +51,7 @@ BLOOD = ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil')
 BLOOD_8 = ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet')
 PBC_COUNTS = (1218, 3117, 1551, 2895, 1214, 1420, 3329, 2348)
 TCELLS = dict(classes=('NA', 'ACT', 'ACT7d'), paper_counts=(2666, 2234, 2434), side=135)
-ON_REQUEST = "The paper's own recordings are given by its authors on request."
+ON_REQUEST = "The paper's own recordings are given by its authors on request"
 
 DATASETS = {d.name: d for d in (
     DatasetInfo('opd', 'T cells, optical path difference', 'opd', simulator='simulate_tcells', places=('opd',),
@@ -246,14 +246,14 @@ def _kind(kw): return 'simulated' if kw.get('simulated') else 'real'
 def _absent(info): return (f"the real images of '{info.name}' are not here. Expected: {info.layout}. They may lie elsewhere: folder='…'."
     + (" To take simulated ones: source='simulated'." if info.simulator else '') + ' Details: data/README.md')
 
-def _real_root(info, folder):
+def _real_root(info, folder, kw):
     root = Path(folder) if folder else find_real(info.name)
     if root is None: raise FileNotFoundError(_absent(info))
     if not root.exists(): raise FileNotFoundError(f"no folder '{root}': {_absent(info)}")
-    return root
+    return (root.parent, {'labels_csv': root.resolve()} | kw) if root.suffix.lower() == '.csv' else (root, kw)
 
 def _read_cached(name, root, side, make, on_bad, cache, kw):
-    if cache is False or on_bad == 'skip' or kw: return make()
+    if cache is False or on_bad == 'skip' or kw or not root.is_dir() or any(root.glob('*.csv')): return make()
     files = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(root.rglob('*')) if f.is_file()]
     return cached(f'{name}-real-{side}', dict(files=files, side=side, reader=_code_hash('datasets', ('simulation',))), make, cache)
 
@@ -279,7 +279,7 @@ def _remarks(images, info):
 
 # %% ../../nbs/data/datasets.ipynb #2415fa2f
 def _read_cells(info, folder, size, on_bad, cache, progress, kw):
-    root, side = _real_root(info, folder), size or info.side
+    (root, kw), side = _real_root(info, folder, kw), size or info.side
     def make():
         images = read_images(root, size=side, on_bad=on_bad, progress=progress, channels=3 if info.modality == 'brightfield' else 1, modality=info.modality,
                              **{'source': f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"} | kw)
@@ -306,8 +306,10 @@ def _stream_files(root, labels_csv=None, group_pattern=''):
         inside = lambda d: sorted(s for s in d.iterdir() if s.is_dir() and not s.name.startswith(('.', '__')))
         while len(inside(root)) == 1 and inside(inside(root)[0]): root = inside(root)[0]
         names = lambda f: f.relative_to(root).as_posix()
-        rows = [(f, names(f), d.name.strip(), names(f)) for d in inside(root) for f in sorted(d.rglob('*')) if f.suffix.lower() in STREAM_ENDINGS]
+        rows = [(f, names(f), d.name.strip(), names(f)) for d in inside(root) for f in sorted(d.rglob('*')) if f.suffix.lower() in {*STREAM_ENDINGS, *images_module.IMAGE_ENDINGS}]
+    frames = [r[0] for r in rows if not _is_stream(r[0])]
     rows = [r for r in rows if _is_stream(r[0])]
+    if rows and frames: raise ValueError(f"'{root.name}' holds {len(rows)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
     if not group_pattern: return rows
     found = [re.search(group_pattern, r[1]) for r in rows]
     if missed := [r[1] for r, m in zip(rows, found) if not (m and m.groups())]:
@@ -356,10 +358,8 @@ def _read_streams(info, rows, where, size, on_bad, how='signed', shape=None, ord
 
 # %% ../../nbs/data/datasets.ipynb #87c07548
 def _read_event(info, folder, size, on_bad, cache, progress, kw):
-    root = _real_root(info, folder)
+    root, kw = _real_root(info, folder, kw)
     rows = _stream_files(root, kw.get('labels_csv'), kw.get('group_pattern', '')) if root.is_dir() else []
-    frames = [f for f in root.rglob('*') if f.suffix.lower() in images_module.IMAGE_ENDINGS and not _is_stream(f)]
-    if rows and frames: raise ValueError(f"'{root.name}' holds {len(rows)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
     if not rows:
         if asked := {'how', 'shape', 'order', 'sort'} & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
         return _read_cells(info, folder, size, on_bad, cache, progress, kw)
