@@ -27,9 +27,9 @@ HOLO_CONSTANTS = {
     'random_period': Constant((3.5, 4.1), 'px', "assumption: with carrier='random'"),
     'random_angle_sd': Constant(2.5, '°, sd', "assumption: with carrier='random'"),
     'reference': Constant((.8, 1.15), 'amplitude of the reference over that of the object wave', 'assumption'),
-    'coherence': Constant((.45, .75), '', f'assumption; {_public} show fringes of visibility 0.3 to 0.5'),
+    'coherence': Constant((.5, .8), '', f'assumption; {_public} show fringes of visibility 0.3 to 0.5'),
     'phase_background': Constant(.25, 'rad, sd of each term', f'assumption; {_public}: up to 0.2'),
-    'speckle': Constant((.01, .03), 'amplitude of scattered light', f'assumption; {_public}: 0.07 to 0.1, before their background is divided out'),
+    'speckle': Constant((.005, .02), 'amplitude of scattered light', f'assumption; {_public}: 0.07 to 0.1, more than the noise of the OPD set would allow'),
     'speckle_length': Constant(1., 'µm', 'assumption: correlation length'),
 }
 
