@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['WBC_CLASSES', 'TRAITS', 'FORMS', 'ATYPICAL_MEANS', 'ATYPICAL_TRAITS', 'ATYPICAL_FORMS', 'CONSTANTS', 'FORM_NAMES',
-           'FIELD_UM', 'STAINS', 'TILE', 'TILE_UM', 'MASKS', 'REACH_UM', 'SIMULATOR', 'wbc_parameters', 'transmit',
+           'FIELD_UM', 'STAINS', 'TILE', 'TILE_UM', 'REACH_UM', 'MASKS', 'SIMULATOR', 'transmit', 'wbc_parameters',
            'coverage', 'smooth_min', 'arc_distance', 'rod_distance', 'draw_edge', 'blob_distance', 'Nucleus',
            'draw_nucleus', 'lobe_distances', 'nucleus_distance', 'stamp', 'Cell', 'form_probabilities', 'draw_cell',
-           'Slide', 'draw_acquisition', 'draw_slide', 'neighbours', 'Layers', 'cell_layers', 'record', 'draw_wbc',
-           'specimen', 'known', 'simulate_wbc']
+           'Slide', 'draw_acquisition', 'draw_slide', 'neighbours', 'Layers', 'cell_layers', 'specimen', 'record',
+           'known', 'draw_wbc', 'simulate_wbc']
 
 # %% ../../nbs/data/simulate_wbc.ipynb #f9e31960
 from dataclasses import replace
@@ -28,12 +28,12 @@ _mask = 'mean of the two sets of Zheng 2018, by their masks (checked below)'
 _stain = 'relative to the neutrophil; set 2 of Zheng 2018, by its masks (checked below)'
 TRAITS = {
     'diameter': Trait((11.8, 12.9, 9.6, 14.8, 12.6), (.9, .9, .9, 1.3, .9), 7, 19, 'µm', 'WHO manual (small lymphocyte 7–10, eosinophil 12–15, basophil 11–13), CellaVision CellAtlas (monocyte 12–24)'),
-    'outline': Trait((.022, .022, .025, .04, .022), (.008,)*5, 0, .1, 'of the radius', 'assumption; monocytes are the least round'),
+    'outline': Trait((.03, .03, .035, .055, .03), (.01,)*5, 0, .1, 'of the radius', 'assumption; monocytes are the least round'),
     'nucleus_share': Trait((.52, .37, .66, .47, .35), (.05, .04, .06, .05, .04), .15, .85, 'of the area', _mask),
     'indentation': Trait((.10, .10, .08, .30, .10), (.08,)*5, 0, .7, 'of the radius', 'assumption; round nuclei only'),
     'bridge': Trait((.55, .20, .50, .50, .16), (.08, .06, .08, .08, .05), .1, .95, 'of the lobe radius', 'assumption; thin threads in neutrophils, wide in basophils'),
     'chromatin': Trait((.85, .80, .86, .66, 1.), (.06,)*5, .4, 1.4, '', _stain),
-    'clumps': Trait((.08, .15, .13, .12, .17), (.025,)*5, 0, .4, 'sd', 'assumption; within the spread of set 2 of Zheng 2018'),
+    'clumps': Trait((.13, .24, .22, .21, .29), (.035,)*5, 0, .6, 'sd', 'assumption; the order of set 2 of Zheng 2018'),
     'coarse': Trait((.5, .6, .7, .25, .6), (.1,)*5, 0, 1, 'share of variance', 'assumption; the monocyte has the loosest chromatin (CellAtlas)'),
     'blue': Trait((.50, .30, 1., .85, .38), (.14, .10, .24, .20, .11), .03, 2, '', _stain),
     'eosin': Trait((.28, .50, .08, .14, .38), (.08, .14, .04, .05, .11), 0, 2, '', _stain),
@@ -46,7 +46,7 @@ TRAITS |= {
     'granule_radius': Trait((.34, .37, .20, .15, .13), (.035, .035, .03, .02, .02), .08, .6, 'µm', _granule),
     'granule_dark': Trait((1., .15, .45, .22, .20), (.15, .05, .08, .05, .05), 0, 2, '', _granule),
     'granule_eosin': Trait((.08, 1., .05, .08, .22), (.03, .15, .02, .03, .06), 0, 2, '', _granule),
-    'granules_over': Trait((.75, .20, .15, .20, .10), (.08, .06, .05, .05, .04), 0, 1, 'share let over the nucleus', 'assumption; basophil granules hide the nucleus'),
+    'granules_over': Trait((.75, .10, .10, .15, .08), (.08, .06, .05, .05, .04), 0, 1, 'share let over the nucleus', 'assumption; basophil granules hide the nucleus'),
     'vacuoles': Trait((.3, .2, .1, 2.5, .2), None, 0, 12, 'count', 'CellAtlas: monocytes have vacuoles; the numbers are an assumption'),
 }
 FORMS = {
@@ -57,7 +57,7 @@ FORMS = {
 # %% ../../nbs/data/simulate_wbc.ipynb #823e2161
 ATYPICAL_MEANS = {
     'diameter': (11.8, 12.9, 11.8, 13.2, 12.6), 'nucleus_share': (.52, .37, .57, .54, .38), 'indentation': (.1, .1, .25, .25, .1), 'bridge': (.6, .25, .5, .5, .72),
-    'chromatin': (.8, .8, .76, .70, .92), 'clumps': (.08, .15, .12, .12, .15), 'coarse': (.5, .6, .55, .35, .5),
+    'chromatin': (.8, .8, .76, .70, .92), 'clumps': (.13, .24, .20, .20, .25), 'coarse': (.5, .6, .55, .35, .5),
     'blue': (.5, .35, .62, .95, .38), 'eosin': (.28, .42, .1, .12, .52), 'granules': (14, 85, 4, 22, 150), 'granule_radius': (.33, .34, .2, .15, .18),
     'granule_dark': (.85, .2, .45, .22, .18), 'granule_eosin': (.1, .6, .05, .08, .4), 'vacuoles': (.3, .2, .1, 1., .3),
 }
@@ -73,11 +73,12 @@ CONSTANTS = {
     'field': Constant((30., 1.2), 'µm, mean and sd', 'assumption; a red cell is then about a quarter of the image wide'),
     'position': Constant(.8, 'µm, sd of x and y', 'assumption'),
     'atypical': Constant(.26, 'share at sep 1', 'assumption; the share is this times 2 − sep'),
-    'edge': Constant(.13, 'µm', 'assumption: width of the logistic edge, thickness tapering'),
+    'edge': Constant(.09, 'µm', 'assumption: width of the logistic edge, thickness tapering'),
     'granule_edge': Constant(.06, 'µm', 'assumption'),
     'wobble': Constant((.35, 2.2), 'µm, sd and correlation length', 'assumption: unevenness of the nuclear outline'),
     'texture': Constant((1.1, .45), 'µm', 'assumption: correlation lengths of coarse and fine chromatin'),
-    'rim': Constant(.18, '', 'assumption: chromatin is denser at the nuclear membrane'),
+    'rim': Constant((.35, .20), 'amount, width in µm', 'assumption: chromatin is denser at the nuclear membrane'),
+    'border': Constant((.45, .25), 'amount, width in µm', 'assumption: cytoplasm is darker at the border'),
     'arc': Constant((.42, .54), 'of the cell radius', 'assumption: radius of the arc on which lobes and kidneys lie'),
     'span': Constant((2.1, 3.6), 'rad', 'assumption: length of a kidney'),
     'spacing': Constant((1.6, 1.95), 'of the lobe radius', 'assumption: between neighbouring lobes'),
@@ -92,36 +93,27 @@ CONSTANTS = {
 CONSTANTS |= {
     'light': Constant((236., 226., 222.), 'grey levels', 'assumption: empty background'),
     'exposure': Constant((.88, 1.04), '', 'assumption'),
-    'white_balance': Constant(.022, 'sd a channel', 'assumption'),
+    'white_balance': Constant(.015, 'sd a channel', 'assumption'),
     'azure_strength': Constant(.08, 'relative sd', 'assumption: staining differs from slide to slide'),
     'eosin_strength': Constant(.10, 'relative sd', 'assumption'),
     'tilt': Constant(.015, 'sd, half width to edge', 'assumption: uneven illumination'),
-    'blur': Constant((.10, .30), 'µm, sd', 'assumption: aperture and focus'),
+    'blur': Constant((.08, .24), 'µm, sd', 'assumption: aperture and focus'),
     'noise': Constant((.8, 2.2), 'grey levels', 'assumption'),
     'jpeg': Constant((82, 95), 'quality', 'the public set is stored as JPEG; the quality is an assumption'),
 }
 FORM_NAMES = tuple(FORMS)
 FIELD_UM = CONSTANTS['field'].value[0]
 
-# %% ../../nbs/data/simulate_wbc.ipynb #451e9cca
-def wbc_parameters()->list[dict]:
-    "Every parameter of the simulator as one row: name, value per class, unit, source."
-    odd = {f'{k}, atypical': t for k, t in ATYPICAL_TRAITS.items() if k in ATYPICAL_MEANS}
-    rows = parameter_rows(WBC_CLASSES, TRAITS | odd, CONSTANTS | {f'stain {k}': v for k, v in STAINS.items()})
-    forms = [(f, p, '') for f, p in FORMS.items()] + [(f, p, ', atypical') for f, p in ATYPICAL_FORMS.items()]
-    return rows + [dict(parameter=f'nucleus {f}{odd}', **{c: f'{v:g}' for c, v in zip(WBC_CLASSES, p)}, unit='probability', source=
-        'assumption; lobe counts of atlases (eosinophil usually two, neutrophil two to five)') for f, p, odd in forms]
-
-# %% ../../nbs/data/simulate_wbc.ipynb #482aa303
+# %% ../../nbs/data/simulate_wbc.ipynb #e3fcd8a5
 def _vector(r, g, b): return tuple(round(float(-np.log10(v)), 4) for v in (r, g, b))
 
 STAINS = {
     'chromatin': Constant(_vector(.34, .16, .60), 'optical density', 'colour of neutrophil nuclei over background in set 2 of Zheng 2018'),
-    'blue': Constant(_vector(.70, .735, .93), 'optical density', 'assumption, near the lymphocyte cytoplasm in set 2 of Zheng 2018'),
+    'blue': Constant(_vector(.71, .715, .90), 'optical density', 'assumption, near the lymphocyte cytoplasm in set 2 of Zheng 2018'),
     'eosin': Constant(_vector(.93, .66, .74), 'optical density', 'assumption, near the neutrophil cytoplasm in set 2 of Zheng 2018'),
-    'dark granule': Constant(_vector(.36, .20, .55), 'optical density', 'assumption'),
-    'eosin granule': Constant(_vector(.90, .53, .53), 'optical density', 'assumption: brick red to orange'),
-    'red cell': Constant(_vector(.89, .68, .70), 'optical density', 'assumption, near red cells in set 2 of Zheng 2018'),
+    'dark granule': Constant(_vector(.42, .24, .58), 'optical density', 'assumption'),
+    'eosin granule': Constant(_vector(.90, .56, .59), 'optical density', 'assumption: brick red to orange'),
+    'red cell': Constant(_vector(.85, .64, .71), 'optical density', 'assumption, between the two sets of Zheng 2018'),
     'platelet': Constant(_vector(.66, .50, .80), 'optical density', 'assumption'),
 }
 
@@ -134,6 +126,15 @@ def transmit(
     q = np.stack(list(amounts.values()))
     light = np.asarray(light, np.float32)
     return np.exp(np.tensordot(v.T, q, 1))*(light if light.ndim == 3 else light[:, None, None])
+
+# %% ../../nbs/data/simulate_wbc.ipynb #451e9cca
+def wbc_parameters()->list[dict]:
+    "Every parameter of the simulator as one row: name, value per class, unit, source."
+    odd = {f'{k}, atypical': t for k, t in ATYPICAL_TRAITS.items() if k in ATYPICAL_MEANS}
+    rows = parameter_rows(WBC_CLASSES, TRAITS | odd, CONSTANTS | {f'stain {k}': v for k, v in STAINS.items()})
+    forms = [(f, p, '') for f, p in FORMS.items()] + [(f, p, ', atypical') for f, p in ATYPICAL_FORMS.items()]
+    return rows + [dict(parameter=f'nucleus {f}{odd}', **{c: f'{v:g}' for c, v in zip(WBC_CLASSES, p)}, unit='probability', source=
+        'assumption; lobe counts of atlases (eosinophil usually two, neutrophil two to five)') for f, p, odd in forms]
 
 # %% ../../nbs/data/simulate_wbc.ipynb #ce5a208c
 def coverage(
@@ -332,7 +333,7 @@ def _scatter(rng, n, R, radius, nucleus, over):
     d = nucleus_distance(nucleus, *p.T.astype(np.float32))
     ok = ((d > .5*radius) | (rng.random(len(p)) < over)) & (np.hypot(*p.T) < R - .7*radius)
     p = p[ok][:n]
-    return np.column_stack([p, radius*np.exp(rng.normal(0, .15, len(p))), np.exp(rng.normal(0, .2, len(p)))])
+    return np.column_stack([p, radius*np.exp(rng.normal(0, .2, len(p))), np.exp(rng.normal(0, .25, len(p)))])
 
 def draw_cell(
     rng:np.random.Generator, # the cell's biology stream
@@ -396,13 +397,14 @@ def draw_slide(
     field, centre = rng.normal(*c('field')), rng.normal(0, c('position'), 2)
     red, edges = _red_cells(rng, field)
     k = rng.poisson(c('platelets'))
-    platelets = np.column_stack([rng.uniform(-field/2, field/2, (k, 2)), rng.uniform(.7, 1.4, k), rng.uniform(.6, 1.2, k)])
+    platelets = np.column_stack([rng.uniform(-field/2, field/2, (k, 2)), rng.uniform(.6, 1.3, k), rng.uniform(.6, 1.2, k)])
     stain, light = draw_acquisition(rng)
     if day is not None: stain, light = ((day[i]*(own/mean)**.3) for i, own, mean in ((0, stain, 1.), (1, light, np.array(c('light'))*np.mean(c('exposure')))))
     tilt, (blur, noise) = rng.normal(0, c('tilt'), 2), (rng.uniform(*c(k)) for k in ('blur', 'noise'))
     return Slide(field, centre, red, edges, platelets, stain, light, tilt, blur, noise, int(rng.integers(c('jpeg')[0], c('jpeg')[1] + 1)))
 
 # %% ../../nbs/data/simulate_wbc.ipynb #12d4b051
+REACH_UM = 2.2
 def _near(s, centre, radius):
     lo, hi = np.searchsorted(s, (centre - radius, centre + radius))
     return slice(max(lo, 0), max(hi, 0))
@@ -447,57 +449,20 @@ def cell_layers(
     t, X, Y = cell.traits, x[None], y[:, None]
     coarse, fine, wobble = (_tile(a, x, y) for a in cell.tiles)
     f = {k: np.float32(v) for k, v in t.items()}
-    body = coverage(blob_distance(X, Y, f['diameter']/2, cell.edge))
+    db = blob_distance(X, Y, f['diameter']/2, cell.edge)
+    body = coverage(db)
     dn = nucleus_distance(cell.nucleus, X, Y) + np.float32(CONSTANTS['wobble'].value[0]*.4)*wobble
     nucleus = coverage(dn)*body
     granules = stamp(cell.granules[:, :2], cell.granules[:, 2], cell.granules[:, 3], x, y)*body
     clear = 1 - .85*stamp(cell.vacuoles[:, :2], cell.vacuoles[:, 2], np.ones(len(cell.vacuoles)), x, y, .1)
-    plasm = (body - nucleus)*clear*(1 + np.float32(.10)*fine + np.float32(.08)*wobble)
+    line = lambda d, name: 1 + np.float32(CONSTANTS[name].value[0])*np.exp(-np.square(d/np.float32(CONSTANTS[name].value[1])))
+    plasm = (body - nucleus)*clear*line(db, 'border')*(1 + np.float32(.13)*fine + np.float32(.08)*wobble)
     grain = np.sqrt(f['coarse'])*coarse + np.sqrt(1 - f['coarse'])*fine
-    rim = np.float32(CONSTANTS['rim'].value)*np.exp(-np.square(dn/np.float32(.35)))
-    dense = nucleus*f['chromatin']*np.maximum(1 + f['clumps']*grain + rim, 0)
+    dense = nucleus*f['chromatin']*np.maximum(line(dn, 'rim') + f['clumps']*grain, .1)
     return Layers(body, nucleus, granules, {'chromatin': dense, 'blue': plasm*f['blue'], 'eosin': plasm*f['eosin'],
         'dark granule': granules*f['granule_dark'], 'eosin granule': granules*f['granule_eosin']})
 
-# %% ../../nbs/data/simulate_wbc.ipynb #5f40c1c5
-def record(
-    light:np.ndarray, # grey levels at the camera, (3, H, W)
-    slide:Slide, # blur, noise and JPEG quality
-    rng:np.random.Generator, # the image's stream
-)->np.ndarray: # uint8, (3, H, W)
-    "Blur, add noise, and store as a JPEG file and read it again."
-    sigma = slide.blur*light.shape[-1]/slide.field
-    for axis in (1, 2): light = gaussian_filter1d(light, sigma, axis, truncate=3.)
-    light = light + np.float32(slide.noise)*rng.standard_normal(light.shape, dtype=np.float32)
-    image = Image.fromarray(np.clip(light + .5, 0, 255).astype(np.uint8).transpose(1, 2, 0))
-    buffer = BytesIO()
-    image.save(buffer, 'JPEG', quality=slide.jpeg)
-    return np.ascontiguousarray(np.asarray(Image.open(buffer)).transpose(2, 0, 1))
-
-# %% ../../nbs/data/simulate_wbc.ipynb #33cf65a1
-MASKS = ('cell', 'nucleus', 'granules')
-REACH_UM = 1.7
-
-def draw_wbc(
-    seed:int, # seed of the data set
-    class_id:int, # number of the class
-    index:int, # number of the cell within its class
-    truth:bool=False, # also return masks and latent values
-    sep:float=1., # separation of the classes
-    size:int=256, # pixels along a side
-    session_leak:bool=False, # stain and light of a class' own day
-)->tuple[np.ndarray, dict]: # uint8 image (3, size, size), and what is known about it
-    "One simulated image of a stained white blood cell."
-    if not 64 <= size <= 1024: raise ValueError(f'size={size}: expected 64 to 1024 pixels; 256 is the paper\'s and 575 the native size')
-    cell, rng = draw_cell(stream(seed, 3, class_id, index), class_id, sep), stream(seed, 3, class_id, index, 3)
-    slide = draw_slide(rng, draw_acquisition(stream(seed, 3, class_id, 0, 4)) if session_leak else None)
-    s = ((np.arange(size) - (size - 1)/2)*slide.field/size).astype(np.float32)
-    amounts, parts = specimen(cell, slide, s)
-    slope = 1 + np.float32(2/slide.field)*(np.float32(slide.tilt[0])*s[None] + np.float32(slide.tilt[1])*s[:, None])
-    image = record(transmit(amounts, slide.light[:, None, None].astype(np.float32)*slope), slide, rng)
-    return image, known(cell, slide, s, *parts) if truth else {}
-
-# %% ../../nbs/data/simulate_wbc.ipynb #e4e88a01
+# %% ../../nbs/data/simulate_wbc.ipynb #a4d2cbf5
 def specimen(
     cell:Cell, # the white cell
     slide:Slide, # what surrounds it
@@ -517,6 +482,22 @@ def specimen(
         amounts[k][i, j] = a*strength.get(k, eosin)
     return amounts, (layers, i, j, red)
 
+# %% ../../nbs/data/simulate_wbc.ipynb #5f40c1c5
+def record(
+    light:np.ndarray, # grey levels at the camera, (3, H, W)
+    slide:Slide, # blur, noise and JPEG quality
+    rng:np.random.Generator, # the image's stream
+)->np.ndarray: # uint8, (3, H, W)
+    "Blur, add noise, and store as a JPEG file and read it again."
+    sigma = slide.blur*light.shape[-1]/slide.field
+    for axis in (1, 2): light = gaussian_filter1d(light, sigma, axis, truncate=3.)
+    light = light + np.float32(slide.noise)*rng.standard_normal(light.shape, dtype=np.float32)
+    image = Image.fromarray(np.clip(light + .5, 0, 255).astype(np.uint8).transpose(1, 2, 0))
+    buffer = BytesIO()
+    image.save(buffer, 'JPEG', quality=slide.jpeg)
+    return np.ascontiguousarray(np.asarray(Image.open(buffer)).transpose(2, 0, 1))
+
+# %% ../../nbs/data/simulate_wbc.ipynb #3f74afea
 def known(
     cell:Cell, # the white cell
     slide:Slide, # what surrounds it
@@ -540,8 +521,30 @@ def _put(out, i, j, a):
     out[i, j] = a
     return out
 
+# %% ../../nbs/data/simulate_wbc.ipynb #33cf65a1
+MASKS = ('cell', 'nucleus', 'granules')
+
+def draw_wbc(
+    seed:int, # seed of the data set
+    class_id:int, # number of the class
+    index:int, # number of the cell within its class
+    truth:bool=False, # also return masks and latent values
+    sep:float=1., # separation of the classes
+    size:int=256, # pixels along a side
+    session_leak:bool=False, # stain and light of a class' own day
+)->tuple[np.ndarray, dict]: # uint8 image (3, size, size), and what is known about it
+    "One simulated image of a stained white blood cell."
+    if not 64 <= size <= 1024: raise ValueError(f'size={size}: expected 64 to 1024 pixels; 256 is the paper\'s and 575 the native size')
+    cell, rng = draw_cell(stream(seed, 3, class_id, index), class_id, sep), stream(seed, 3, class_id, index, 3)
+    slide = draw_slide(rng, draw_acquisition(stream(seed, 3, class_id, 0, 4)) if session_leak else None)
+    s = ((np.arange(size) - (size - 1)/2)*slide.field/size).astype(np.float32)
+    amounts, parts = specimen(cell, slide, s)
+    slope = 1 + np.float32(2/slide.field)*(np.float32(slide.tilt[0])*s[None] + np.float32(slide.tilt[1])*s[:, None])
+    image = record(transmit(amounts, slide.light[:, None, None].astype(np.float32)*slope), slide, rng)
+    return image, known(cell, slide, s, *parts) if truth else {}
+
 # %% ../../nbs/data/simulate_wbc.ipynb #9e5f75d7
-SIMULATOR = Simulator('wbc', 'stained white blood cells', 'simulate_wbc', '1.0.0', WBC_CLASSES, draw_wbc, wbc_parameters, 'brightfield', 'grey level',
+SIMULATOR = Simulator('wbc', 'stained white blood cells', 'simulate_wbc', '1.2.0', WBC_CLASSES, draw_wbc, wbc_parameters, 'brightfield', 'grey level',
     (0., 255.), lambda o: FIELD_UM/o['size'], dict(sep=1., size=256, session_leak=False), MASKS)
 
 def simulate_wbc(
