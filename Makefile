@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 PROFILE ?= quick
-export PYTHON PROFILE DATA ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS PUBLISH
+export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS PUBLISH
 # uv looks for local wheels where pip does; empty on most machines.
 UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_FIND_LINKS
@@ -17,12 +17,14 @@ BIN := PATH="$$PWD/.venv/bin:$$PATH"
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'make paper takes PROFILE=quick|smoke|full  DATA="folder of images"  ONLY=…  DROP=…  TOO_FEW=stop|drop|train'
-	@echo '           ON_BAD=stop|skip  PROTOCOL=strict|paper  SIZE=…  SEEDS=…  MODELS=…  PUBLISH=1 (copy results to outputs/reference)'
+	@echo 'make paper takes PROFILE=quick|smoke|full  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
+	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
+	@echo '           MODELS=…  AUGMENT=auto|on|off  SIMULATOR=options as JSON  PUBLISH=1 (copy results to outputs/reference)'
 	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
 
 paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
-	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
+	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${DATASETS:+--datasets "$$DATASETS"} $${SOURCE:+--source "$$SOURCE"} \
+	  $${SIMULATOR:+--simulator "$$SIMULATOR"} $${AUGMENT:+--augment "$$AUGMENT"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
 	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${ON_BAD:+--on-bad "$$ON_BAD"} $${PROTOCOL:+--protocol "$$PROTOCOL"} \
 	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${PUBLISH:+--publish}; \
 	$(BIN) $(PY) -m sparseattnnet.experiment.reproduce "$$@"

@@ -71,7 +71,7 @@ DATASETS = {d.name: d for d in (
 # %% ../../nbs/data/datasets.ipynb #18e20969
 PROFILES = {
     'smoke': {'opd': (24, 20, 22), 'holo': (24, 20, 22), 'event': (33, 33), 'wbc': (8, 12, 16, 10, 20)},
-    'quick': {'opd': (727, 609, 664), 'holo': (727, 609, 664), 'event': (500, 500), 'wbc': (60, 120, 300, 90, 430)},
+    'quick': {'opd': (545, 457, 498), 'holo': (545, 457, 498), 'event': (752, 748), 'wbc': (60, 80, 140, 80, 240)},
     'full': {d.name: d.paper_counts for d in DATASETS.values() if d.simulator}}
 
 # %% ../../nbs/data/datasets.ipynb #ea416815

@@ -285,6 +285,7 @@ def latents(
     names = [k for k, v in parts[0].items() if v.ndim == 1 and v.dtype != object]
     return np.concatenate([np.stack([p[k] for k in names], 1) for p in parts]).astype(float), np.array([c for c, _ in numbers]), names
 
+# %% ../../nbs/data/simulation.ipynb #d126cedb
 def oracle_accuracy(
     sim:Simulator, # the simulator
     n:int=400, # images of each class
