@@ -327,7 +327,7 @@ def noise_events(
         out[rng.choice(steps, rng.integers(low, high + 1), replace=False), rng.integers(0, n)] = 1
     return out.reshape(steps, SIZE, SIZE)
 
-# %% ../../nbs/data/simulate_events.ipynb #4640eafd
+# %% ../../nbs/data/simulate_events.ipynb #cfc88e6e
 class Recording(NamedTuple):
     "Everything about one simulated image."
     cell:CancerCell # the solid
@@ -338,6 +338,7 @@ class Recording(NamedTuple):
     signal:np.ndarray # signed events of the scene in each step, (T - 1, SIZE, SIZE)
     noise:np.ndarray # those of the noise
 
+# %% ../../nbs/data/simulate_events.ipynb #4640eafd
 MODALITY_CANCER = 2
 
 def record(
