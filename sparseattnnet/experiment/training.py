@@ -151,7 +151,7 @@ def predict(
     was, probs = model.training, []
     model.eval()
     for i in range(0, len(index), batch_size):
-        x = images.batch(index[i:i + batch_size]).to(device)
+        x = images.batch(index[i:i + batch_size]).to(device, memory_format=torch.channels_last)
         out = model(x, k) if isinstance(model, SparseAttnNet) else model(x)
         probs.append((out.logits if isinstance(model, SparseAttnNet) else out).float().softmax(1).cpu().numpy())
         if tick: tick(len(x))
@@ -233,7 +233,7 @@ def _train_epoch(model, mean, opt, batches, labels, alpha, k_sched, k, amp, devi
     config, sums, n = getattr(model, 'config', None), {}, 0
     model.train()
     for b, x in batches:
-        x, y = x.to(device), labels[b].to(device)
+        x, y = x.to(device, memory_format=torch.channels_last), labels[b].to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=amp):
             out = model(x, k) if config else model(x)
         parts, weights, seen = loss_parts(_float(out), y, alpha, config)
@@ -294,7 +294,7 @@ def fit(
 class _Run:
     "What `fit` carries from one epoch to the next."
     def __init__(self, model, images, index, recipe, state, device):
-        self.model, self.images, self.index, self.r, self.state, self.device = model.to(device), images, index, recipe, state, device
+        self.model, self.images, self.index, self.r, self.state, self.device = model.to(device, memory_format=torch.channels_last), images, index, recipe, state, device
         config, (_, H, W) = getattr(model, 'config', None), images.shape
         self.labels = torch.as_tensor(images.labels)
         counts = np.bincount(images.labels[index['train']], minlength=len(images.class_names))
