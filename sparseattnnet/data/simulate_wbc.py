@@ -339,6 +339,7 @@ def draw_cell(
     rng:np.random.Generator, # the cell's biology stream
     class_id:int, # number of the class
     sep:float=1., # separation of the classes
+    textures:bool=True, # draw textures too; without them the cell cannot be shown
 )->Cell: # the cell
     "Draw one white cell."
     atypical = bool(rng.random() < np.clip(CONSTANTS['atypical'].value*(2 - sep), 0, 1))
@@ -349,7 +350,7 @@ def draw_cell(
     granules = _scatter(rng, int(traits['granules'] + .5), R, traits['granule_radius'], nucleus, traits['granules_over'])
     vacuoles = _scatter(rng, int(traits['vacuoles']), R, .5, nucleus, .2)
     vacuoles[:, 2] = rng.uniform(*CONSTANTS['vacuole_radius'].value, len(vacuoles))
-    lengths = (*CONSTANTS['texture'].value, CONSTANTS['wobble'].value[1])
+    lengths = (*CONSTANTS['texture'].value, CONSTANTS['wobble'].value[1]) if textures else ()
     return Cell(traits, atypical, nucleus, edge, granules, vacuoles, tuple(correlated_noise(rng, l, (TILE, TILE), TILE_UM/TILE) for l in lengths))
 
 # %% ../../nbs/data/simulate_wbc.ipynb #17081f4f
