@@ -45,7 +45,7 @@ HOLO_CONSTANTS |= {
     'day_angle_sd': Constant(1.5, '°, sd', 'assumption: from day to day, with session_leak'),
     'day_rest': Constant(.2, '', "assumption: share of an image's own variation that stays with session_leak"),
 }
-HOLO_VERSION = '1.0.0'
+HOLO_VERSION = '1.1.0'
 HOLO_SEP = 1.6
 
 def holo_parameters()->list[dict]:
@@ -177,7 +177,7 @@ def draw_hologram(
     "One hologram in the form that the shared machinery asks for."
     D, cell, opd, U, s = hologram_image(seed, class_id, index, **options)
     if not truth: return D[None], {}
-    return D[None], {**cell_truth(cell, opd, recovered_opd(U)), 'carrier': np.array([s.period, s.angle, s.phase]),
+    return D[None], {**cell_truth(cell, opd, recovered_opd(U, opd)), 'carrier': np.array([s.period, s.angle, s.phase]),
         'visibility': 2*s.coherence*s.reference/(1 + s.reference**2), 'illumination': s.illumination}
 
 SIMULATOR = Simulator('holo', 'T cells as off-axis holograms', 'simulate_holograms', HOLO_VERSION, TCELL_CLASSES, draw_hologram, holo_parameters,

@@ -18,7 +18,7 @@ from .images import ImageSet
 from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows, random_rotation, simulate, stream
 
 # %% ../../nbs/data/simulate_tcells.ipynb #c44131d7
-SIMULATOR_VERSION = '1.0.0'
+SIMULATOR_VERSION = '1.1.0'
 TCELL_CLASSES = ('NA', 'ACT', 'ACT7d')
 
 # %% ../../nbs/data/simulate_tcells.ipynb #36c1da65
@@ -285,9 +285,11 @@ def optical_field(
 # %% ../../nbs/data/simulate_tcells.ipynb #6dbab661
 def unwrap(
     phase:np.ndarray, # wrapped phase, radians, (H, W)
-)->np.ndarray: # phase without jumps, equal at the first pixel, (H, W), float32
-    "Remove whole turns along the first column, then along each row; exact where neighbours differ by less than half a turn."
+    guide:np.ndarray|None=None, # a phase within half a turn of the true one, radians; None: count along rows
+)->np.ndarray: # phase without jumps, (H, W), float32
+    "Remove whole turns: those that bring each pixel nearest the guide, or, without one, those counted along the first column and each row."
     turn = np.float32(2*np.pi)
+    if guide is not None: return phase + turn*np.rint((guide - phase)/turn)
     k = np.zeros(phase.shape, np.float32)
     k[1:, 0] = np.rint(np.diff(phase[:, 0])/turn).cumsum()
     k[:, 1:] = np.rint(np.diff(phase, axis=1)/turn).cumsum(1) + k[:, :1]
@@ -320,9 +322,11 @@ def _stripes(rng): return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*
 
 def recovered_opd(
     U:np.ndarray, # complex field, (SIZE, SIZE)
+    opd:np.ndarray|None=None, # projected path that guides the unwrapping, µm; None: count along rows
 )->np.ndarray: # nm, (SIZE, SIZE), float32
     "Band-limited optical path difference from the field: unwrapped phase, median of the frame at 0."
-    nm = unwrap(np.angle(U))*np.float32(CONSTANTS['wavelength'].value*1e3/2/np.pi)
+    k = np.float32(2*np.pi/CONSTANTS['wavelength'].value)
+    nm = unwrap(np.angle(U), None if opd is None else k*opd)*np.float32(1e3)/k
     w = CONSTANTS['frame'].value
     frame = np.concatenate([nm[:w].ravel(), nm[-w:].ravel(), nm[w:-w, :w].ravel(), nm[w:-w, -w:].ravel()])
     return nm - np.median(frame)
@@ -363,7 +367,7 @@ def simulate_image(
     "One image and all that is known about it."
     cell = numbered_cell(seed, class_id, index, sep, frames_per_cell)
     opd = projected_opd(cell)
-    clean = recovered_opd(optical_field(opd, cell.defocus))
+    clean = recovered_opd(optical_field(opd, cell.defocus), opd)
     day = tcell_stream(seed, class_id, 0, 'session') if session_leak else None
     return clean + sum(camera_noise(tcell_stream(seed, class_id, index, 'opd camera'), day)), cell, opd, clean
 
