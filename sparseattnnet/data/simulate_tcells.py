@@ -320,6 +320,7 @@ def camera_noise(
 
 def _stripes(rng): return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*CONSTANTS['fringe_period'].value), rng.uniform(0, np.pi), rng.uniform(0, 2*np.pi)
 
+# %% ../../nbs/data/simulate_tcells.ipynb #76a2f8cc
 def recovered_opd(
     U:np.ndarray, # complex field, (SIZE, SIZE)
     opd:np.ndarray|None=None, # projected path that guides the unwrapping, µm; None: count along rows
