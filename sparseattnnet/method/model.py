@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, CoarseAttention
-from .sampler import resolve_k, top_k
+from .sampler import centre_k, intensity_k, random_k, resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .kscheduler import K_READINGS
 
@@ -30,6 +30,7 @@ class _Architecture:
     coarse_width:int=16 # channels of the coarse net
     coarse_final:str='linear' # last coarse layer: linear, or relu = BN and ReLU to the letter (2)
     select_on:str='attention' # what top-k ranks: attention = Eq. 3, or logits (3)
+    select:str='learned' # which pixels: learned, or the controls random, intensity, centre
     tokens:str='gray' # pixel value in a token: gray (Eq. 1), or channels for (x, y, r, g, b) (10)
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
@@ -73,6 +74,7 @@ class SparseAttnConfig(_Losses, _Selection, _Architecture):
 
 # %% ../../nbs/method/model.ipynb #b0ba5e10
 CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'), select_on=('attention', 'logits'),
+    select=('learned', 'random', 'intensity', 'centre'),
     tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'),
     contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'none'), channels=(1, 3), pos_dim=(0, 4))
 _POSITIVE = ('coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
@@ -201,6 +203,20 @@ def tokens(self:SparseAttnNet,
     if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
     return torch.cat(parts, -1)
 
+# %% ../../nbs/method/model.ipynb #21694678
+@patch
+def choose(self:SparseAttnNet,
+    images:Tensor, # (B, C, H, W) in [0, 1]
+    m, # the coarse map, logits and attention (B, H, W)
+    k:int, # pixels to select
+)->Tensor: # selected pixels (B, k), ascending
+    "Indices of the pixels that become tokens; no gradient flows through them (audit 4)."
+    c, (B, H, W) = self.config, m.logits.shape
+    if c.select == 'learned': return top_k((m.logits if c.select_on == 'logits' else m.attention).detach(), k)
+    if c.select == 'intensity': return intensity_k(images, k)
+    if c.select == 'centre': return centre_k(H, W, k, B, images.device)
+    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(images.device)
+
 # %% ../../nbs/method/model.ipynb #fb443823
 @patch
 def forward(self:SparseAttnNet,
@@ -212,8 +228,7 @@ def forward(self:SparseAttnNet,
     check_images(images, c.channels)
     k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
     m = self.coarse(images)
-    score = m.logits if c.select_on == 'logits' else m.attention
-    idx, parts, a = top_k(score.detach(), k), [], None
+    idx, parts, a = self.choose(images, m, k), [], None
     if c.use_fine:
         gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
         z, a = self.fine(self.embed(self.tokens(images, idx, m.features)), gate)

@@ -54,8 +54,9 @@ def intensity_k(
     images:Tensor, # (B, C, H, W), float in [0, 1]
     k:int, # how many to keep
 )->Tensor: # (B, k) int64, ascending
-    "Control: the k brightest pixels."
-    return top_k(to_gray(images)[:, 0], k)
+    "Control: the k pixels whose grey value lies farthest from the image's median, brighter or darker."
+    grey = to_gray(images)[:, 0].flatten(1)
+    return top_k((grey - grey.median(1, keepdim=True).values).abs(), k)
 
 # %% ../../nbs/method/sampler.ipynb #6d393c51
 def centre_k(
