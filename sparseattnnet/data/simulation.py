@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Trait', 'Constant', 'parameter_rows', 'trait_moments', 'draw_traits', 'random_rotation', 'correlated_noise', 'stream',
            'Simulator', 'check_options', 'draw_many', 'check_request', 'simulate', 'truth_for', 'simulator_of',
-           'latents', 'oracle_accuracy', 'images_per_second']
+           'latents', 'oracle_accuracy', 'images_per_second', 'simulator_speed']
 
 # %% ../../nbs/data/simulation.ipynb #a04e1c76
 from dataclasses import dataclass, field
@@ -314,3 +314,17 @@ def images_per_second(
         _batch(sim.draw, 0, [(i % K, r*n + i) for i in range(n)], truth, o)
         rates.append(n/(time.perf_counter() - t0))
     return dict(simulator=sim.name, median=round(float(np.median(rates)), 1), least=round(min(rates), 1), most=round(max(rates), 1), images=n*repeats, truth=truth)
+
+# %% ../../nbs/data/simulation.ipynb #ed24c9f9
+def simulator_speed(
+    names:tuple=('opd', 'holo', 'event', 'wbc'), # data sets
+    n:int=24, # images a round
+    rounds:int=5, # rounds over all simulators; the median counts
+    say=print, # takes one line a round
+)->list[dict]: # one row a simulator, images a second on one core
+    "Rates of several simulators, truth included, measured in turn; medians over rounds."
+    rates = {k: [] for k in names}
+    for r in range(rounds):
+        for k in names: rates[k].append(images_per_second(simulator_of(k), n, 1)['median'])
+        say(f'round {r + 1} of {rounds}: ' + ', '.join(f'{k} {v[-1]:.0f}' for k, v in rates.items()) + ' images/s')
+    return [dict(simulator=k, version=simulator_of(k).version, median=float(np.median(v)), least=min(v), most=max(v), rounds=rounds, images_a_round=n) for k, v in rates.items()]
