@@ -64,7 +64,7 @@ ARMS = {
     'intensity': Arm('which', 'the selector finds better pixels than contrast', 'worse', dict(select='intensity')),
     'centre': Arm('which', 'the selector finds better pixels than the middle', 'worse', dict(select='centre')),
     'dynamic k': Arm('a', 'k that follows the loss beats fixed k of the same mean', 'better', dict(k_reading='symmetric'), k_path=(3/32, 1/32)),
-    'dynamic k against its end': Arm('a', 'k that follows the loss beats fixed k where it ends', 'better', dict(k_reading='symmetric'), 'half the pixels', k_path=(3/32, 1/32)),
+    'dynamic k (end)': Arm('a', 'k that follows the loss beats fixed k where it ends', 'better', dict(k_reading='symmetric'), 'half the pixels', k_path=(3/32, 1/32)),
     'coarse alone': Arm('b', 'the fine branch adds to the coarse one', 'worse', dict(use_fine=False, use_coarse=True)),
     'bare tokens': Arm('b', 'coarse features at a pixel help to read it', 'worse', dict(enrich=False)),
     'no gate': Arm('b', 'weighting tokens by coarse attention helps', 'worse', dict(gate=False)),
@@ -338,7 +338,7 @@ def _row(data, name, arm, mine, against, out, margin):
     row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests, against=arm.against, n=len(r),
         changes=json.dumps(arm.changes) if arm.changes else arm.model if arm.model != 'sparseattnnet' else '', accuracy=mean(acc), sd=stdev(acc) if len(r) > 1 else None,
         profile=r[0]['profile'], simulated=r[0]['simulated'], runs=' '.join(x['run_id'] for x in r))
-    if r[0]['preset']: row |= dict(k=mean(x['k'] for x in r), mean_k=mean(mean(x['k_per_epoch']) for x in r))
+    if r[0]['preset'] and r[0]['config']['model']['use_fine']: row |= dict(k=mean(x['k'] for x in r), mean_k=mean(mean(x['k_per_epoch']) for x in r))
     found = None if name == arm.against else compare_runs(mine, against, out)
     if found:
         seeds, images, by_seed = found
