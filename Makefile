@@ -1,12 +1,12 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper test lab export clean-notebooks readme lint venv
+.PHONY: help paper full grid test lab export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
 PYTHON ?=
 PROFILE ?= quick
-export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS PUBLISH
+export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS ARTEFACTS PUBLISH
 # uv looks for local wheels where pip does; empty on most machines.
 UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_FIND_LINKS
@@ -20,14 +20,18 @@ help: ## list the targets
 	@echo 'make paper takes PROFILE=quick|smoke|full  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
 	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
 	@echo '           MODELS=…  AUGMENT=auto|on|off  SIMULATOR=options as JSON  PUBLISH=1 (copy results to outputs/reference)'
+	@echo '           ARTEFACTS="table 1,figure 9,leaks" or all: what stands in nbs/paper/manifest.toml; default what takes no extra hours'
 	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
 
 paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
 	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${DATASETS:+--datasets "$$DATASETS"} $${SOURCE:+--source "$$SOURCE"} \
 	  $${SIMULATOR:+--simulator "$$SIMULATOR"} $${AUGMENT:+--augment "$$AUGMENT"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
 	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${ON_BAD:+--on-bad "$$ON_BAD"} $${PROTOCOL:+--protocol "$$PROTOCOL"} \
-	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${PUBLISH:+--publish}; \
+	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${ARTEFACTS:+--artefacts "$$ARTEFACTS"} $${PUBLISH:+--publish}; \
 	$(BIN) $(PY) -m sparseattnnet.experiment.reproduce "$$@"
+
+full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
+	@$(MAKE) --no-print-directory paper PROFILE=full
 
 test: .venv/stamp ## run every check: export, clean, lint, README, pytest, notebooks, papermill
 	@$(BIN) $(PY) tools/check.py $${ONLY:+--only "$$ONLY"}
@@ -41,8 +45,8 @@ export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 clean-notebooks: .venv/stamp ## remove run counts and private metadata from the notebooks (tags and outputs stay)
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
-readme: .venv/stamp ## make the equation map and render README.md from nbs/index.ipynb
-	@$(PY) -B tools/equations.py --write && $(PY) -B tools/readme.py
+readme: .venv/stamp ## make the equation map and the table of artefacts, and render README.md from nbs/index.ipynb
+	@$(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
 	@p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; "$$p" -B tools/lint_notebooks.py

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every check of the project, each counted: what `make test` runs.
 
-    python tools/check.py [--steps export,clean,lint,equations,readme,pytest,notebooks,papermill] [--only PART] [--workers 2] [--slow]
+    python tools/check.py [--steps export,clean,lint,equations,artefacts,readme,pytest,notebooks,papermill] [--only PART] [--workers 2] [--slow]
 
 The working tree is copied to a temporary folder and checked there, so the checkout is only read. `--only` takes the
 notebooks whose path contains PART, through clean, lint and execution. The last line is `N passed, N failed`, and the
@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import lint_notebooks  # noqa: E402
 
-STEPS = ('export', 'clean', 'lint', 'equations', 'readme', 'pytest', 'notebooks', 'papermill')
+STEPS = ('export', 'clean', 'lint', 'equations', 'artefacts', 'readme', 'pytest', 'notebooks', 'papermill')
 PACKAGE = lint_notebooks.PACKAGE
 TRAIN, INDEX = 'nbs/paper/train.ipynb', 'nbs/index.ipynb'
 LIMIT = float(os.environ.get('CHECK_LIMIT_S', 900))  # one notebook, seconds
@@ -161,6 +161,12 @@ class Check:
         if not (self.tree/INDEX).exists(): return f'{INDEX} does not exist yet'
         rc, text, _ = self.run([sys.executable, self.tree/'tools/equations.py', '--check'], self.tree)
         self.count.add(rc == 0, 'the equation map', text)
+
+    def artefacts(self):
+        "The manifest is in order, and the index shows what became of each artefact."
+        if not (self.tree/INDEX).exists(): return f'{INDEX} does not exist yet'
+        rc, text, _ = self.run([sys.executable, self.tree/'tools/artefacts.py', '--check'], self.tree)
+        self.count.add(rc == 0, 'the table of artefacts', text)
 
     def readme(self):
         "README.md is what the index renders to."

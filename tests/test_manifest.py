@@ -1,0 +1,96 @@
+"""The manifest is complete, names what exists, and its table gets into the index."""
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT/'tools'))
+import artefacts  # noqa: E402
+from sparseattnnet.data.splits import make_split  # noqa: E402
+from sparseattnnet.experiment.manifest import STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
+from sparseattnnet.experiment.runner import check_parameters  # noqa: E402
+from sparseattnnet.experiment.training import RunSpec, spec_images  # noqa: E402
+
+PAPER = [*(f'Table {n}' for n in (1, 2)), *(f'Figure {n}' for n in range(1, 10))]
+
+
+@pytest.fixture(scope='module')
+def manifest(): return load_manifest(root=ROOT)
+
+
+@pytest.mark.parametrize('item', PAPER)
+def test_every_item_of_the_paper_is_an_artefact(manifest, item): assert any(a.paper == item for a in manifest.artefacts.values())
+
+
+def test_nothing_else_claims_to_be_in_the_paper(manifest): assert {a.paper for a in manifest.artefacts.values()} <= {'', *PAPER}
+
+
+def test_every_paper_notebook_makes_an_artefact_or_trains(manifest):
+    used = {manifest.jobs[a.job].notebook for a in manifest.artefacts.values() if a.job} | {manifest.train.notebook}
+    assert {p.relative_to(ROOT).as_posix() for p in (ROOT/'nbs/paper').glob('*.ipynb')} == used
+
+
+def test_every_job_is_some_artefact(manifest): assert set(manifest.jobs) - {manifest.train.name} == {a.job for a in manifest.artefacts.values() if a.job}
+
+
+@pytest.mark.parametrize('profile', ['smoke', 'quick', 'full'])
+def test_the_plan_names_notebooks_that_take_its_parameters(manifest, profile):
+    jobs = jobs_of(manifest, profile=profile, artefacts=('all',))
+    assert len({j.name for j in jobs}) == len(jobs) and len({o for j in jobs for o in j.outputs}) == sum(len(j.outputs) for j in jobs)
+    seen = set()
+    for j in jobs:
+        assert set(j.needs) <= seen, f'{j.name} comes before what it needs'
+        seen.add(j.name)
+        if j.kind != 'train' or j.parameters['seed'] == 0: check_parameters(ROOT/j.notebook, j.parameters)
+    grid = {(p['dataset'], p['model'], p['preset'], p['seed']) for j in jobs if j.kind == 'train' for p in [j.parameters]}
+    assert len(grid) == len(manifest.datasets)*len(manifest.models)*len(manifest.seeds[profile])
+
+
+def test_other_models_and_seeds(manifest):
+    jobs = jobs_of(manifest, (RunSpec(dataset='folder', folder='/cells', profile='smoke'),), models=('resnet50',), seeds=(0, 2))
+    assert [j.name for j in jobs] == ['samples_folder-cells_smoke', 'train_folder-cells_smoke_resnet50_s0', 'train_folder-cells_smoke_resnet50_s2', 'table1_folder-cells_smoke']
+    assert jobs[-1].parameters['seeds'] == '0,2' and jobs[-1].parameters['folder'] == '/cells'
+
+
+def test_another_protocol_has_its_own_runs_and_table_but_the_same_samples(manifest):
+    names = [{j.name for j in jobs_of(manifest, (RunSpec(profile='smoke', protocol=p),), models=('resnet50',))} for p in ('strict', 'paper')]
+    assert names[0] & names[1] == {'samples_opd_smoke'} and 'table1_opd_smoke_paper' in names[1]
+
+
+def test_a_split_depends_on_data_and_seed_alone():
+    "So all models of one seed see the same test images, and their differences are paired."
+    images, first = spec_images(RunSpec(profile='smoke', source='simulated'), show=False)
+    hashes = {(s, model): spec_images(RunSpec(profile='smoke', source='simulated', seed=s, model=model), show=False)[1].hash for s in (0, 1) for model in ('sparseattnnet', 'dense_cnn')}
+    assert hashes[0, 'sparseattnnet'] == hashes[0, 'dense_cnn'] == first.hash == make_split(images, 'strict', 0).hash
+    assert hashes[1, 'sparseattnnet'] == hashes[1, 'dense_cnn'] != first.hash
+
+
+def test_statuses_are_words_of_the_vocabulary(manifest):
+    for a in manifest.artefacts.values():
+        for d in a.datasets or ('',): assert artefact_status(manifest, a, d, ROOT/'outputs/reference')['status'] in STATUSES
+
+
+def index(folder, *cells):
+    (folder/'nbs').mkdir(exist_ok=True)
+    nb = dict(cells=[dict(cell_type='markdown', id=f'c{i}', metadata={}, source=[c]) for i, c in enumerate(cells)], metadata={}, nbformat=4, nbformat_minor=5)
+    (folder/'nbs/index.ipynb').write_text(json.dumps(nb))
+    return ['--root', str(folder)]
+
+
+def test_the_table_in_the_index(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(artefacts, 'table', lambda root: '| a |\n| --- |\n| 1 |')
+    at = index(tmp_path, '# Index', f'Before\n{artefacts.BEGIN}\nold\n{artefacts.END}\nafter')
+    assert artefacts.main(['--check', *at]) == 1 and artefacts.main(['--write', *at]) == 0 and artefacts.main(['--check', *at]) == 0
+    text = ''.join(json.loads((tmp_path/'nbs/index.ipynb').read_text())['cells'][1]['source'])
+    assert text.startswith('Before\n') and text.endswith('\nafter') and 'old' not in text and '| 1 |' in text
+    assert artefacts.main(['--check', *index(tmp_path, '# Index')]) == 0 and 'no place' in capsys.readouterr().out
+    assert artefacts.main(['--check', *index(tmp_path, artefacts.BEGIN)]) == 1
+    assert artefacts.main(['--check', *index(tmp_path, *[f'{artefacts.BEGIN}\n{artefacts.END}']*2)]) == 1
+
+
+def test_the_table_has_a_row_for_each_artefact_and_data_set(manifest):
+    rows = artefact_table(manifest, ROOT/'outputs/reference').split('\n')[2:]
+    assert len(rows) == sum(len(a.datasets) or 1 for a in manifest.artefacts.values())
+    assert len({len(r.split(' | ')) for r in rows}) == 1
