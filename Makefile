@@ -14,6 +14,12 @@ export UV_FIND_LINKS
 PY := .venv/bin/python
 BIN := PATH="$$PWD/.venv/bin:$$PATH"
 
+# The stamp lies in .venv, holds the folder it was made for, and is written last: an installation that was stopped
+# halfway, or a checkout that was moved, is begun anew.
+MOVED := $(shell [ "$$(cat .venv/stamp 2>/dev/null)" = "$$(pwd -P)" ] || echo FORCE)
+.PHONY: FORCE
+FORCE:
+
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo
@@ -32,6 +38,17 @@ paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on
 
 full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
 	@$(MAKE) --no-print-directory paper PROFILE=full
+
+grid: .venv/stamp .venv-workflow/stamp ## the same by Snakemake, several jobs at a time: CORES=4 (workflow/README.md tells of clusters)
+	@set -- profile="$$PROFILE" $${DATA:+data="$$DATA"} $${DATASETS:+datasets="$$DATASETS"} $${SOURCE:+source="$$SOURCE"} $${MODELS:+models="$$MODELS"} \
+	  $${SEEDS:+seeds="$$SEEDS"} $${PROTOCOL:+protocol="$$PROTOCOL"} $${ARTEFACTS:+artefacts="$$ARTEFACTS"}; \
+	.venv-workflow/bin/snakemake --snakefile workflow/Snakefile --profile workflow/profiles/laptop $(if $(CORES),--cores $(CORES)) $(if $(UNLOCK),--unlock) --config "$$@"
+
+.venv-workflow/stamp: workflow/requirements.txt .venv/stamp $(MOVED)
+	@set -e; rm -rf .venv-workflow; $(PY) -m venv .venv-workflow; \
+	$(PY) -m uv pip install -q --python .venv-workflow/bin/python -r workflow/requirements.txt 2>/dev/null \
+	  || .venv-workflow/bin/python -m pip install -q --disable-pip-version-check -r workflow/requirements.txt; \
+	.venv-workflow/bin/snakemake --version >/dev/null; pwd -P > $@; echo '.venv-workflow is ready'
 
 test: .venv/stamp ## run every check: export, clean, lint, README, pytest, notebooks, papermill
 	@$(BIN) $(PY) tools/check.py $${ONLY:+--only "$$ONLY"}
@@ -53,11 +70,6 @@ lint: ## check the house style of the notebooks (needs Python alone)
 
 venv: .venv/stamp ## make or refresh .venv, which every other target does by itself
 
-# The stamp lies in .venv, holds the folder it was made for, and is written last: an installation that was stopped
-# halfway, or a checkout that was moved, is begun anew.
-MOVED := $(shell [ "$$(cat .venv/stamp 2>/dev/null)" = "$$(pwd -P)" ] || echo FORCE)
-.PHONY: FORCE
-FORCE:
 .venv/stamp: requirements.txt constraints.txt pyproject.toml settings.ini $(MOVED)
 	@t0=$$(date +%s); set -e; py=; \
 	ok='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \

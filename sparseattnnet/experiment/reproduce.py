@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['package_fingerprint', 'folder_fingerprint', 'job_fingerprint', 'is_done', 'Board', 'plan', 'artefacts_of',
-           'real_files', 'Outcome', 'job_fingerprints', 'run_job', 'run_jobs', 'publish', 'parse_args', 'main']
+           'real_files', 'Outcome', 'job_fingerprints', 'run_job', 'run_jobs', 'publish', 'parse_args', 'plan_json',
+           'main']
 
 # %% ../../nbs/experiment/reproduce.ipynb #7e03c4f3
 import argparse
@@ -298,6 +299,14 @@ def _plan_of(a, out):
     if a.job and a.job not in [j.name for j in jobs]: raise ValueError(f"job={a.job!r} is not in the plan of these arguments: there are {', '.join(j.name for j in jobs)}")
     return jobs
 
+# %% ../../nbs/experiment/reproduce.ipynb #97c8369f
+def plan_json(
+    jobs:list[Job], # in order
+)->str: # a list of objects
+    "The plan as JSON, for a scheduler that runs each job by `--job NAME`: names, needs, files, and what each depends on today."
+    kinds, prints = load_manifest().jobs, job_fingerprints(jobs)
+    return json.dumps([dataclasses.asdict(j) | dict(tag=j.tag, fingerprint=prints[j.name], patterns=kinds[j.kind].outputs) for j in jobs])
+
 # %% ../../nbs/experiment/reproduce.ipynb #824d0dda
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
@@ -310,7 +319,7 @@ def main(
     try:
         jobs = _plan_of(a, out)
         if a.plan:
-            json.dump([dataclasses.asdict(j) | dict(tag=j.tag, fingerprint=f) for j, f in zip(jobs, job_fingerprints(jobs).values())], sys.stdout)
+            print(plan_json(jobs))
             return 0
         mine = [j for j in jobs if a.job in ('', j.name)]
         done = run_jobs(mine, out, sys.stderr.isatty(), each)
