@@ -167,6 +167,7 @@ def artefacts_of(
     else:
         files = [out/o for o in job.outputs]
         if lost := [o for o, f in zip(job.outputs, files) if not f.is_file()]: raise NotebookFailed(f"{job.name}: {job.notebook} ended without writing {', '.join(lost)}, which the manifest promises")
+        files += [out/o for o in job.extras if (out/o).is_file()]
         files += sorted({p for f in files if (p := f.with_name(f'{f.stem}.provenance.json')).is_file()})
     return {p.relative_to(out).as_posix(): R.sha256_file(p) for p in sorted(files)}
 

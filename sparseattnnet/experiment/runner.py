@@ -103,6 +103,7 @@ class Job:
     kind:str='' # first part of the name: which job of the manifest
     needs:tuple[str, ...]=() # names of the jobs that must have ended before
     outputs:tuple[str, ...]=() # files it leaves, relative to the folder for results
+    extras:tuple[str, ...]=() # files it leaves where the images allow, such as scores against truth masks
 
     @property
     def tag(self)->str: # e.g. opd_quick
