@@ -180,12 +180,13 @@ def summarise(
     name:str, # whose row
     batch:int, # images a call
     references:dict, # reference -> name, those that were timed in the same rounds
-)->dict: # repeats, images_per_s, percentiles, ratios, with bounds
+)->dict: # repeats, images_per_s, percentiles, quantiles in steps of 5 %, ratios, with bounds
     "The numbers of one rival: throughput, latency, and how many times faster than each reference."
     t = np.asarray(times[name])
     mid, low, high = median_interval(batch/t)
     row = dict(repeats=len(t), images_per_s=mid, images_per_s_low=low, images_per_s_high=high,
-               **{f'p{round(100*q)}_ms': percentile_ms(t, q) for q in (.5, .95, .99)})
+               **{f'p{round(100*q)}_ms': percentile_ms(t, q) for q in (.5, .95, .99)},
+               quantiles_ms=np.quantile(1e3*t, np.linspace(0, 1, 21)).tolist())
     for r in REFERENCES:
         found = median_interval(np.asarray(times[references[r]])/t) if r in references else (None,)*3
         row |= dict(zip((f'ratio_{r}', f'ratio_{r}_low', f'ratio_{r}_high'), found))
@@ -326,7 +327,7 @@ def benchmark(
 
 # %% ../../nbs/experiment/benchmark.ipynb #f73e9868
 ROW_FIELDS = ('name', 'model', 'preset', 'literal', 'engine', 'device', 'dtype', 'threads', 'batch', 'transfers', 'k', 'channels', 'side', 'repeats',
-    'images_per_s', 'images_per_s_low', 'images_per_s_high', 'p50_ms', 'p95_ms', 'p99_ms',
+    'images_per_s', 'images_per_s_low', 'images_per_s_high', 'p50_ms', 'p95_ms', 'p99_ms', 'quantiles_ms',
     *(f'ratio_{r}{e}' for r in REFERENCES for e in ('', '_low', '_high')), 'params', *(f'macs_{c}' for c in COUNTERS), 'params_3ch', 'macs_thop_3ch')
 CARD_MUST = ('cpu', 'cores', 'gpu', 'torch', 'threads_timed', 'dtypes', 'load_before', 'date', 'commit')
 
