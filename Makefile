@@ -44,7 +44,7 @@ grid: .venv/stamp .venv-workflow/stamp ## the same by Snakemake, several jobs at
 	  $${SEEDS:+seeds="$$SEEDS"} $${PROTOCOL:+protocol="$$PROTOCOL"} $${ARTEFACTS:+artefacts="$$ARTEFACTS"}; \
 	.venv-workflow/bin/snakemake --snakefile workflow/Snakefile --profile workflow/profiles/laptop $(if $(CORES),--cores $(CORES)) $(if $(UNLOCK),--unlock) --config "$$@"
 
-.venv-workflow/stamp: workflow/requirements.txt .venv/stamp $(MOVED)
+.venv-workflow/stamp: workflow/requirements.txt $(MOVED) | .venv/stamp
 	@set -e; rm -rf .venv-workflow; $(PY) -m venv .venv-workflow; \
 	$(PY) -m uv pip install -q --python .venv-workflow/bin/python -r workflow/requirements.txt 2>/dev/null \
 	  || .venv-workflow/bin/python -m pip install -q --disable-pip-version-check -r workflow/requirements.txt; \
