@@ -26,6 +26,7 @@ class Kind:
     notebook:str # path, relative to the project
     each:str='project' # one job for each: run, data set, or the whole project
     runs:str='none' # trainings that it reads: none, first (of our models, first seed) or all
+    after:tuple=() # other kinds of job that must have ended before; for jobs of the whole project
     main:bool=True # made by the main job; else only when asked for
     datasets:tuple=() # the data sets it is made for; () is all
     outputs:tuple=() # files it leaves, `{tag}` stands for data set, profile, protocol
@@ -87,6 +88,8 @@ def _one_of(where, key, value, known):
 def _check_kind(k, m):
     where, path = f'job.{k.name}', m.root/k.notebook
     for key, known in WORDS.items(): _one_of(where, key, getattr(k, key), known)
+    for other in k.after: _one_of(where, 'after', other, tuple(n for n in m.jobs if n != k.name))
+    if k.after and k.each != 'project': raise ManifestError(f"[{where}] after: only a job of the whole project waits for other jobs")
     for d in k.datasets: _one_of(where, 'datasets', d, m.datasets)
     if not path.is_file(): raise ManifestError(f"[{where}] notebook = {k.notebook!r}: there is no such notebook")
     if missing := [p for p in PROFILES if p not in k.seconds]: raise ManifestError(f"[{where}] seconds: {missing[0]} is missing")
@@ -224,8 +227,10 @@ def jobs_of(
     if not trainings and any(k.runs != 'none' for k in mine):
         trainings = [j for s in specs for j in _trainings(m, s, models, seeds, out)]
         jobs += trainings
-    made = [_job(m, k, specs[0], _given(models, seeds, out), needs=_needed(k, trainings)) for k in mine]
-    return jobs + [j for k, j in zip(mine, made) if k.runs == 'none' or j.needs]
+    for k in mine:
+        needs = _needed(k, trainings)
+        if k.runs == 'none' or needs: jobs.append(_job(m, k, specs[0], _given(models, seeds, out), needs=[*needs, *(j.name for j in jobs if j.kind in k.after)]))
+    return jobs
 
 # %% ../../nbs/experiment/manifest.ipynb #a1ddfc97
 STATUSES = ('reproduced on real data', 'reproduced on simulated data', 'computed, no images needed', 'not yet run', 'no notebook yet',
