@@ -15,7 +15,7 @@ from .images import ImageSet
 def corner_patches(
     images:ImageSet, # images with a value range
     idx=slice(None), # which of them
-    share:float=.22, # side of a corner as a share of the shorter side
+    share:float=.16, # side of a corner as a share of the shorter side
 )->np.ndarray: # (n, 4, C, s, s) float32 in [0, 1]
     "The four corners of each image, without the part where cells lie."
     if not 0 < share <= .5: raise ValueError(f"share={share}: expected a share of the side in (0, 0.5]")
@@ -32,7 +32,7 @@ def _peak(power, s):
 
 def background_features(
     images:ImageSet, # images with a value range
-    share:float=.22, # side of a corner as a share of the shorter side
+    share:float=.16, # side of a corner as a share of the shorter side
     batch:int=64, # images at a time
 )->np.ndarray: # (N, F) float32
     "Light, slope, noise and spectrum of the corners of each image."
@@ -76,7 +76,7 @@ class Control(NamedTuple):
 # %% ../../nbs/data/leaks.ipynb #ab27c8b8
 def background_control(
     images:ImageSet, # images with a value range, at least 5 groups of each class
-    share:float=.22, # side of a corner as a share of the shorter side
+    share:float=.16, # side of a corner as a share of the shorter side
     seed:int=0, # seed of the folds and of the trees
 )->Control: # scores, error, chance
     "Can the class be told from corners without cells? ValueError when a class has fewer than five groups."
