@@ -244,11 +244,13 @@ def publish(
     to:Path, # e.g. outputs/reference
     limit:int=2**20, # checkpoints up to so many bytes are published too
 )->list[Path]: # what was copied
-    "Copy the artefacts of jobs and the records of their runs."
+    "Copy the artefacts of jobs, and of every run that an artefact names its record, split and predictions."
     import shutil
-    stamps = [R.read_json(out/'notebooks'/f'{j.name}.job.json') for j in jobs]
-    files, copied = [out/f for s in stamps for f in s['artefacts']], []
-    for f in files:
+    stamps, copied = [R.read_json(out/'notebooks'/f'{j.name}.job.json') for j in jobs], []
+    files = [out/f for s in stamps for f in s['artefacts']]
+    named = {r for f in files if f.name.endswith('.provenance.json') for r in R.read_json(f)['runs']}
+    files += [out/'runs'/r/n for r in sorted(named) for n in ('record.json', 'split.json', 'predictions.csv')]
+    for f in dict.fromkeys(files):
         if f.suffix == '.safetensors' and f.stat().st_size > limit: continue
         target = to/(f.relative_to(out) if 'runs' in f.relative_to(out).parts else f.name)
         with R.atomic_path(target) as part: shutil.copyfile(f, part)
