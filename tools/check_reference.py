@@ -5,9 +5,9 @@
 
 Checked are: files against the hashes in their provenance; that every run which a provenance names is there and was
 recorded under that name; each run's split and predictions against its record, the test metrics computed anew; each
-Table 1 written anew from its records and compared as text. A run is *stale* if today's code would give it another
-name: what trains and judges has changed since. Stale runs, and tables of stale runs that would be written differently
-today, are named; with `--strict` they are failures. The last line counts."""
+Table 1, its comparisons and its recalls written anew from the records and compared as text. A run is *stale* if
+today's code would give it another name: what trains and judges has changed since. Stale runs, and tables of stale runs
+that would be written differently today, are named; with `--strict` they are failures. The last line counts."""
 import argparse
 import sys
 import tempfile
@@ -72,10 +72,14 @@ def in_table_order(records, parameters):
 
 
 def table_faults(path, about, records):
-    "Where a committed Table 1 differs from the one that its records give today."
-    from sparseattnnet.experiment.tables import write_table
+    "Where a committed Table 1, its comparisons or its recalls differ from what the records give today."
+    from sparseattnnet.experiment import tables
+    given, runs, stem = about['parameters'], path.parent/'runs', path.name.removesuffix('.provenance.json')
     with tempfile.TemporaryDirectory() as t:
-        made = write_table(in_table_order(records, about['parameters']), Path(t)/path.name.removesuffix('.provenance.json'), about['parameters'], about['notebook'])
+        rows, target = in_table_order(records, given), Path(t)/stem
+        if stem.startswith('comparisons_'): made = tables.write_comparisons(rows, runs, target, margin=given['margin'], parameters=given, notebook=about['notebook'])
+        elif stem.startswith('recall_'): made = tables.write_recall(rows, runs, target, parameters=given, notebook=about['notebook'])
+        else: made = tables.write_table(rows, target, given, about['notebook'])
         return [f'{f.name}: its runs give another text today' for f in made if f.name in about['files'] and f.read_text(encoding='utf-8') != (path.parent/f.name).read_text(encoding='utf-8')]
 
 
