@@ -11,7 +11,6 @@ equation has no function or no test, or if the index shows another table."""
 import argparse
 import ast
 import json
-import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -19,9 +18,10 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from index_block import INDEX, place, split, write  # noqa: E402
 from lint_notebooks import join, read_cell  # noqa: E402
 
-INDEX, ROOM, LEFT_OUT = 'nbs/index.ipynb', 'nbs/method', ('complexity',)
+ROOM, LEFT_OUT = 'nbs/method', ('complexity',)
 BEGIN, END = '<!-- equations: made by tools/equations.py -->', '<!-- /equations -->'
 MEANING = {1: 'an image as a set of pixels (x, y, value)', 2: 'coarse convolutions', 3: 'coarse attention', 4: 'embedding of a pixel',
     5: 'tokens, CLS last', 6: 'values, shared over heads', 7: 'queries', 8: 'keys', 9: 'rectified keys', 10: 'keys normalised over the tokens',
@@ -166,20 +166,6 @@ def table(rows):
 def block(rows): return f'{BEGIN}\n\n{table(rows)}\n\n{END}'
 
 
-def split(source):
-    "What stands before, at and after the map in a cell; None where it holds none."
-    m = re.fullmatch(rf'(.*?)({re.escape(BEGIN)}.*?{re.escape(END)})(.*)', source, re.S)
-    return m and m.groups()
-
-
-def place(root):
-    "The index and the cell of the map in it; ValueError unless there is exactly one."
-    nb = json.loads((root/INDEX).read_text(encoding='utf-8'))
-    cells = [c for c in nb['cells'] if c['cell_type'] == 'markdown' and split(join(c['source']))]
-    if len(cells) != 1: raise ValueError(f'{INDEX}: {len(cells)} markdown cells hold {BEGIN} … {END}, expected exactly one')
-    return nb, cells[0]
-
-
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--check', action='store_true', help='compare with the index, write nothing')
@@ -191,20 +177,17 @@ def main(argv=None):
     if not (a.check or a.write):
         print(table(rows))
         return int(bool(wrong))
-    try: nb, cell = place(a.root)
+    try: nb, cell = place(a.root, BEGIN, END)
     except (ValueError, FileNotFoundError) as e:
         print(e)
         return 1
-    before, old, after = split(join(cell['source']))
+    before, old, after = split(join(cell['source']), BEGIN, END)
     if a.check:
         if old != block(rows): print(f'{INDEX}: the equation map is not what the notebooks give, run `python tools/equations.py --write` and `make readme`')
         else: print(f'{len({r[0] for r in rows})} equations, {len({s for r in rows for s in r[2]})} functions')
         return int(bool(wrong) or old != block(rows))
     if wrong: return 1
-    cell['source'] = (before + block(rows) + after).splitlines(keepends=True)
-    part = (a.root/INDEX).with_name(f'.index.{os.getpid()}')
-    part.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, a.root/INDEX)
+    write(a.root, nb, cell, before + block(rows) + after)
     print(f'{INDEX}: the equation map is written')
     return 0
 
