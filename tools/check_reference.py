@@ -21,10 +21,9 @@ STEP = 1.5e-6  # metrics are recorded to six digits: neighbours may round apart
 
 def digest_today(record):
     "What the run's name would end in if it were trained by today's code, on the same data, torch and kind of device."
-    from sparseattnnet.experiment import records as R
-    from sparseattnnet.experiment.training import _training_code
+    from sparseattnnet.experiment.training import run_digest
     e = record['environment']
-    return R.fingerprint([record['config'], record['data_fingerprint'], record['split_hash'], _training_code(), e['torch'], e['device']])[:8]
+    return run_digest(record['config'], record['data_fingerprint'], record['split_hash'], e['device'], e['torch'])[:8]
 
 
 def is_stale(record): return record['run_id'].rpartition('_')[2] != digest_today(record)

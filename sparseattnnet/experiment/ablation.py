@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'MS', 'CLAIMS', 'COLUMNS', 'Arm', 'grid_arms',
-           'share_of', 'sweep_arms', 'choose_arms', 'Planned', 'arm_spec', 'run_name', 'plan_arms', 'arm_specs',
-           'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs', 'claim_of',
-           'ablation_table', 'main_effects', 'main']
+           'share_of', 'sweep_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms', 'arm_specs', 'rough_seconds',
+           'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs', 'claim_of', 'ablation_table',
+           'main_effects', 'main']
 
 # %% ../../nbs/experiment/ablation.ipynb #ec99108d
 import argparse
@@ -16,17 +16,15 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
-import torch
 from ..data.datasets import project_root
 from . import records as R
 from . import training as T
 from .training import RunSpec, dataset_key, spec_images, train_run
-from ..method.model import config_to_dict
 
 # %% ../../nbs/experiment/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
@@ -176,24 +174,6 @@ def arm_spec(
         changes |= dict(k_share=first, delta_k=round((first - last)*pixels/steps/.8))
     return RunSpec(**base, epochs=0 if epochs == whole else epochs, changes=json.dumps(changes) if changes else '')
 
-# %% ../../nbs/experiment/ablation.ipynb #a26b7f62
-def run_name(
-    spec:RunSpec, # the run
-    data, # what `spec_images` gave for it
-)->str: # the id that `train_run` will give it
-    "The id of a run that may not exist yet."
-    images, split = data
-    n_train, (C, H, W) = len(split.indices(images)['train']), images.shape
-    ours = spec.model == 'sparseattnnet'
-    name, device = spec.preset if ours else '', T.pick_device(spec.device)
-    given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None, augment=T.with_augment(spec.augment, images.modality, name, spec.profile, lambda s: None))
-    recipe = T.make_recipe(spec.model, name, spec.profile, spec.dataset, n_train, H*W, spec.seed, **given | json.loads(spec.recipe or '{}'))
-    if ours: model = config_to_dict(T.build_model(spec.model, spec.preset, images, 0, changes=json.loads(spec.changes or '{}')).config)
-    else: model = dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names))
-    config = dict(model=model, recipe=asdict(recipe), data=dict(size=list(images.shape), only=spec.only, drop=spec.drop, too_few=spec.too_few))
-    digest = R.fingerprint([config, images.fingerprint, split.hash, T._training_code(), torch.__version__, device])
-    return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed, digest)
-
 # %% ../../nbs/experiment/ablation.ipynb #0ab8ab67
 def plan_arms(
     design:str='one_at_a_time', # one of `DESIGNS`
@@ -211,7 +191,7 @@ def plan_arms(
         for name, arm in chosen.items():
             spec = arm_spec(arm, d, seed, profile, share, n, H*W)
             epochs = spec.epochs or T.make_recipe(spec.model, arm.preset if arm.model == 'sparseattnnet' else '', profile, d, n, H*W).epochs
-            out.append(Planned(name, spec, run_name(spec, data), epochs, round(epochs*n*H*W/135**2)))
+            out.append(Planned(name, spec, T.name_run(spec, data, lambda line: None)[0], epochs, round(epochs*n*H*W/135**2)))
     return out
 
 # %% ../../nbs/experiment/ablation.ipynb #986e86cb
