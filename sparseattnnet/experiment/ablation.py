@@ -21,6 +21,7 @@ from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
+import torch
 from ..data.datasets import project_root
 from . import records as R
 from . import training as T
