@@ -6,7 +6,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 PROFILE ?= quick
-export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS ARTEFACTS PUBLISH
+export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS ARTEFACTS AT_ONCE PUBLISH
 # uv looks for local wheels where pip does; empty on most machines.
 UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_FIND_LINKS
@@ -27,13 +27,14 @@ help: ## list the targets
 	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
 	@echo '           MODELS=…  AUGMENT=auto|on|off  SIMULATOR=options as JSON  PUBLISH=1 (copy results to outputs/reference)'
 	@echo '           ARTEFACTS="table 1,figure 9,leaks" or all: what stands in nbs/paper/manifest.toml; default what takes no extra hours'
+	@echo '           AT_ONCE=jobs at a time, default as many as cores and memory bear, at most 4'
 	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
 
 paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
 	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${DATASETS:+--datasets "$$DATASETS"} $${SOURCE:+--source "$$SOURCE"} \
 	  $${SIMULATOR:+--simulator "$$SIMULATOR"} $${AUGMENT:+--augment "$$AUGMENT"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
 	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${ON_BAD:+--on-bad "$$ON_BAD"} $${PROTOCOL:+--protocol "$$PROTOCOL"} \
-	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${ARTEFACTS:+--artefacts "$$ARTEFACTS"} $${PUBLISH:+--publish}; \
+	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${ARTEFACTS:+--artefacts "$$ARTEFACTS"} $${AT_ONCE:+--at-once "$$AT_ONCE"} $${PUBLISH:+--publish}; \
 	$(BIN) $(PY) -m sparseattnnet.experiment.reproduce "$$@"
 
 full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU

@@ -237,7 +237,7 @@ def unfold_map(
             src, line = m[r:r + n], out[y*W:(y + 1)*W]
             for j in range(n): line[j*cell + b] = src[j] + np.float32(0)
 
-# %% ../../nbs/deploy/fast.ipynb #60fbeaf4
+# %% ../../nbs/deploy/fast.ipynb #64ac34b4
 INF = np.int32(0x7F800000)
 
 @jit
@@ -254,6 +254,7 @@ def make_keys(
         small, large = min(small, q), max(large, q)
     return small, large
 
+# %% ../../nbs/deploy/fast.ipynb #6e09fccd
 @jit
 def kth_key(
     keys, # int32, whole vectors, filled up with LOWEST
@@ -385,7 +386,7 @@ def plan_fine(
     flags = c.select_on == 'attention', c.tokens == 'gray' and c.channels == 3, c.pos_dim > 0, c.enrich, c.gate
     return Fine(k, stride, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W), plan.floats(k))
 
-# %% ../../nbs/deploy/fast.ipynb #82d7ac65
+# %% ../../nbs/deploy/fast.ipynb #4d967837
 @quick_jit
 def token_rows(
     m, # memory
@@ -396,8 +397,7 @@ def token_rows(
     cell, # int32, room for their cells
 ):
     "x, y, values, and what else a token holds, row by row (Eq. 1, §2.2)."
-    k, n, o = net.k, net.stride, net.rows[0]
-    _, gray, waves, enrich, _ = net.flags
+    k, n, o, (_, gray, waves, enrich, _) = net.k, net.stride, net.rows[0], net.flags
     for place in net.places[:2]:
         row = m[o:o + k]
         for j in range(k): row[j] = place[idx[j]]
@@ -418,13 +418,14 @@ def token_rows(
             for j in range(k): row[j] = plane[cell[j]]
             o += n
 
-# %% ../../nbs/deploy/fast.ipynb #5bb02741
+# %% ../../nbs/deploy/fast.ipynb #c7474f4a
 @quick_jit
 def _dot(a, b):
     s = np.float32(0)
     for j in range(len(a)): s += a[j]*b[j]
     return s
 
+# %% ../../nbs/deploy/fast.ipynb #f77e331b
 @jit
 def embed_rows(
     m, # memory, with the token rows
@@ -498,7 +499,7 @@ def classify(
     for i in range(len(hidden)): hidden[i] = max(hidden[i], np.float32(0))
     for c in range(len(logits)): logits[c] = head.out_bias[c] + _dot(head.skip[c], v) + _dot(head.out[c], hidden)
 
-# %% ../../nbs/deploy/fast.ipynb #1c6be98f
+# %% ../../nbs/deploy/fast.ipynb #bab57bb6
 class Room(NamedTuple):
     "What one thread needs."
     memory:np.ndarray # float32
@@ -511,6 +512,7 @@ class Room(NamedTuple):
     v:np.ndarray # float32, what the classifier reads
     hidden:np.ndarray # float32
 
+# %% ../../nbs/deploy/fast.ipynb #2abc3475
 @jit
 def run_images(
     images, # float32 (B, C, H, W)

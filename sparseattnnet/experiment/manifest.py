@@ -31,6 +31,7 @@ class Kind:
     datasets:tuple=() # the data sets it is made for; () is all
     outputs:tuple=() # files it leaves, `{tag}` stands for data set, profile, protocol
     extras:tuple=() # files it leaves where the images allow
+    alone:bool=False # nothing may run beside it, because it measures time
     seconds:dict=field(default_factory=dict) # rough cost a profile; of trainings also a model
     parameters:dict=field(default_factory=dict) # values for the notebook
     smoke:dict=field(default_factory=dict) # more of them, in that profile
@@ -158,7 +159,7 @@ def _job(m, kind, spec, given, parts=(), needs=(), cost=None):
     tag = '_'.join([*([dataset_key(spec)] if kind.each != 'project' else []), *([spec.profile] if 'profile' in has else []),
         *([spec.protocol] if 'protocol' in has and spec.protocol != 'strict' else []), *parts])
     return Job('_'.join(filter(None, (kind.name, tag))), kind.notebook, {n: v for n, v in pool.items() if n in has}, float(kind.seconds[spec.profile] if cost is None else cost),
-        kind.name, tuple(needs), *(tuple(o.format(tag=tag) for o in files) for files in (kind.outputs, kind.extras)))
+        kind.name, tuple(needs), *(tuple(o.format(tag=tag) for o in files) for files in (kind.outputs, kind.extras)), kind.alone)
 
 # %% ../../nbs/experiment/manifest.ipynb #867bf549
 def _trainings(m, spec, models, seeds, out):

@@ -104,6 +104,7 @@ class Job:
     needs:tuple[str, ...]=() # names of the jobs that must have ended before
     outputs:tuple[str, ...]=() # files it leaves, relative to the folder for results
     extras:tuple[str, ...]=() # files it leaves where the images allow, such as scores against truth masks
+    alone:bool=False # nothing may run beside it, because it measures time
 
     @property
     def tag(self)->str: # e.g. opd_quick

@@ -187,7 +187,7 @@ class Progress:
         title:str='', # text before the bar
         show:bool=True, # False: stay silent
     ):
-        self.path, self.total, self.n, self.title, self.last = os.environ.get('SPARSEATTNNET_PROGRESS'), total, done, title, 0.
+        self.path, self.total, self.n, self.title, self.last = os.environ.get('SPARSEATTNNET_PROGRESS', '').replace('{pid}', str(os.getpid())), total, done, title, 0.
         self.bar = None
         if show and not self.path:
             from tqdm import tqdm
@@ -213,8 +213,9 @@ def say(self:Progress,
 
 @patch
 def close(self:Progress)->None:
-    "Remove the bar."
+    "Remove the bar, or the file."
     if self.bar: self.bar.close()
+    elif self.path: Path(self.path).unlink(missing_ok=True)
 
 # %% ../../nbs/experiment/training.ipynb #5d118124
 def keep_memory()->bool: # True where the C library took the hint
