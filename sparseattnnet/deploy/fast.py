@@ -469,7 +469,7 @@ def read_out(
     for d in range(n_hidden): out[d] = _dot(weights, m[h + d*n:h + d*n + k])
     out[n_hidden], out[n_hidden + 1] = total, _dot(at_cls + EPS, u[0])
 
-# %% ../../nbs/deploy/fast.ipynb #327ab561
+# %% ../../nbs/deploy/fast.ipynb #a9fc8214
 @quick_jit
 def mean_features(
     m, # memory
@@ -496,7 +496,7 @@ def classify(
     for j in range(len(v)):
         row, a = head.hidden[j], v[j]
         for i in range(len(hidden)): hidden[i] += a*row[i]
-    for i in range(len(hidden)): hidden[i] = max(hidden[i], np.float32(0))
+    for i in range(len(hidden)): hidden[i] = np.float32(0) if hidden[i] < 0 else hidden[i]
     for c in range(len(logits)): logits[c] = head.out_bias[c] + _dot(head.skip[c], v) + _dot(head.out[c], hidden)
 
 # %% ../../nbs/deploy/fast.ipynb #bab57bb6
