@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fastcore.basics import patch
 from torch.nn import functional as F
 import sparseattnnet
-from .fast import EPS, fold_norm, plan_head
+from .fast import EPS, _double, fold_norm, plan_head
 from ..experiment import records as R
 from ..method.model import SparseAttnNet, config_from_dict
 
@@ -44,8 +44,6 @@ class FoldedNet(nn.Module):
         if c.use_fine: self._fold_fine(model)
 
 # %% ../../nbs/deploy/export.ipynb #e95ccd8c
-def _double(t): return t.detach().double().cpu().numpy()
-
 @patch
 def _fold_fine(self:FoldedNet, model):
     (first, _, second), fine, c = model.embed.net, model.fine, self.config
@@ -170,7 +168,7 @@ def export_onnx(
     model, folder = SparseAttnNet(config_from_dict(card['config'])).eval(), Path(folder)
     model.load_state_dict(weights)
     (H, W), C = size or card['size'], model.config.channels
-    k = int(k or (card['k'] if [H, W] == list(card.get('size', ())) else model.default_k(H, W)))
+    if k is None: k = card['k'] if [H, W] == list(card.get('size', ())) else model.default_k(H, W)
     if k > TENSORRT_K: warnings.warn(f"k={k}: TensorRT's TopK takes at most {TENSORRT_K:,}; choose a smaller k for that engine")
     _write_onnx(FoldedNet(model, H, W, k), folder/'model.onnx', C, opset)
     session = onnxruntime.InferenceSession(str(folder/'model.onnx'), providers=['CPUExecutionProvider'])

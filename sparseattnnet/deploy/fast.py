@@ -650,4 +650,4 @@ def load_fast(
     model = SparseAttnNet(config_from_dict(card['config']))
     model.load_state_dict(weights)
     same = size is None or list(size) == card.get('size')
-    return FastEngine(model, *(size or card['size']), k or (card['k'] if same else None), threads)
+    return FastEngine(model, *(size or card['size']), card['k'] if k is None and same else k, threads)
