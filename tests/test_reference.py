@@ -91,3 +91,26 @@ def test_code_that_changed_makes_a_run_stale(reference, monkeypatch):
     faults, stale, _ = check_reference.check(reference[0])
     assert faults == [] and stale[0].startswith(reference[1].name)
     assert check_reference.main(['--reference', str(reference[0])]) == 0 and check_reference.main(['--strict', '--reference', str(reference[0])]) == 1
+
+
+def test_runs_are_renamed_only_where_the_code_that_trains_is_the_same(reference, tmp_path):
+    import rename_runs as N
+    assert N.changed_code(ROOT) == [] and N.new_names(reference[0], ROOT) == {}
+    before = tmp_path/'before'
+    shutil.copytree(ROOT/'sparseattnnet', before/'sparseattnnet', ignore=shutil.ignore_patterns('__pycache__'))
+    fine = before/'sparseattnnet/method/fine.py'
+    fine.write_text(fine.read_text().replace('return', 'return -', 1))
+    assert [c.split(':')[0] for c in N.changed_code(before)] == ['method/fine.py']
+    with pytest.raises(SystemExit, match='would call it'): N.new_names(reference[0], before)
+
+
+def test_a_new_name_goes_wherever_the_old_one_stood(reference):
+    import rename_runs as N
+    old = reference[1].name
+    new = old[:-8] + '0'*8
+    N.rename(reference[0], {old: new}, 'a test')
+    faults, _, _ = check_reference.check(reference[0])
+    assert not any('hash' in f or 'not in runs' in f for f in faults), faults
+    assert R.read_json(reference[0]/'runs'/new/'record.json')['renamed'] == {'from': old, 'because': 'a test'}
+    left = [p.name for p in reference[0].rglob('*') if p.is_file() and old in p.read_text(errors='ignore')]
+    assert left == ['record.json']

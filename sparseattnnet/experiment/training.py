@@ -430,7 +430,7 @@ def strip_prose(
     "Source without what does not run: comments, docstrings, layout."
     import ast
     tree = ast.parse(source)
-    defines = lambda n: getattr(n, 'name', None) or getattr(getattr(n, 'targets', [None])[0], 'id', None)
+    defines = lambda n: getattr(n, 'name', None) or getattr(getattr(n, 'targets', [getattr(n, 'target', None)])[0], 'id', None)
     tree.body = [n for n in tree.body if defines(n) not in without]
     for n in ast.walk(tree):
         body = getattr(n, 'body', None)
@@ -447,7 +447,7 @@ def code_fingerprint(
     return R.fingerprint([strip_prose(inspect.getsource(m), ('__all__', *without)) for m in modules])
 
 # %% ../../nbs/experiment/training.ipynb #4201730a
-CHOICES = ('CHOICES', 'SEEN', 'PEAK', 'make_recipe', 'with_augment', 'pick_device', 'RunSpec', 'Progress', 'say', 'close', 'dataset_key', '_title', 'main')
+CHOICES = ('CHOICES', 'PRESETS', 'SEEN', 'PEAK', 'make_recipe', 'with_augment', 'pick_device', 'RunSpec', 'Progress', 'say', 'close', 'dataset_key', '_title', 'main')
 
 def _training_code():
     from sparseattnnet.method import coarse, fine, kscheduler, losses, model, pixels, sampler
