@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'BASELINES', 'EXTRA_BASELINES', 'ALL_BASELINES', 'import_torchvision', 'dense_cnn',
-           'plain_cnn', 'Baseline', 'build_baseline']
+           'plain_cnn', 'tiny_cnn', 'Baseline', 'build_baseline']
 
 # %% ../../nbs/experiment/baselines.ipynb #c579b1d8
 import torch
@@ -50,6 +50,14 @@ def plain_cnn(
         layers += [nn.Conv2d(c_in, c_out, k, s, k//2, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
+# %% ../../nbs/experiment/baselines.ipynb #9be44a42
+def tiny_cnn(
+    classes:int, # number of classes
+    channels:int=1, # channels of the images
+)->nn.Sequential: # (B, channels, H, W) -> logits (B, classes)
+    "A dense CNN of some 5.7 thousand parameters: three strided 3×3 layers."
+    return dense_cnn(classes, channels, (8, 16, 30))
+
 # %% ../../nbs/experiment/baselines.ipynb #36ca15bd
 IMAGENET_MEAN, IMAGENET_STD = (.485, .456, .406), (.229, .224, .225)
 
@@ -87,7 +95,7 @@ class Baseline(nn.Module):
 
 # %% ../../nbs/experiment/baselines.ipynb #3a0042e6
 BASELINES = ('resnet50', 'mobilenet_v2')
-EXTRA_BASELINES = ('mobilenet_v3_small', 'dense_cnn', 'plain_cnn')
+EXTRA_BASELINES = ('mobilenet_v3_small', 'dense_cnn', 'plain_cnn', 'tiny_cnn')
 ALL_BASELINES = BASELINES + EXTRA_BASELINES
 
 def _backbone(
@@ -110,13 +118,13 @@ def build_baseline(
     classes:int, # number of classes, at least 2
     pretrained:bool=False, # start from ImageNet weights
     seed:int|None=None, # seed of the initial weights; None draws from the global generator
-    channels:int=3, # channels of the images; the two small ones are built for them, torchvision's models always see 3
+    channels:int=3, # channels of the images; the small ones are built for them, torchvision's models always see 3
     channels_last:bool=True, # memory layout; changes speed, not results
 )->Baseline:
     "Build a baseline with a new last layer of `classes` outputs; ValueError for what cannot be built."
     if name not in ALL_BASELINES: raise ValueError(f"baseline {name!r} is unknown: expected one of {', '.join(ALL_BASELINES)}")
     if classes < 2: raise ValueError(f"classes={classes}: expected at least 2")
-    small = {'dense_cnn': dense_cnn, 'plain_cnn': plain_cnn}.get(name)
+    small = {'dense_cnn': dense_cnn, 'plain_cnn': plain_cnn, 'tiny_cnn': tiny_cnn}.get(name)
     if pretrained and small: raise ValueError(f"{name} has no pretrained weights: use pretrained=False")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None: torch.manual_seed(seed)

@@ -106,6 +106,7 @@ def torch_engine(
         return out if isinstance(out, Tensor) else out.logits
     return call
 
+torch_engine.layout = torch.channels_last
 ENGINES = {'torch': torch_engine}
 
 # %% ../../nbs/experiment/benchmark.ipynb #e1c595c2
@@ -139,6 +140,7 @@ def time_rounds(
     seed:int=0, # seed of the orders
     timer=None, # function that runs a call and returns seconds; None is `wall_timer()`
     tick=None, # called after each round
+    rest:float=0., # pause before each rival, s, in which the waiting threads of the one before fall asleep
 )->dict[str,list[float]]: # seconds of each round
     "Time all calls once a round, each round in another order."
     if repeats < 1: raise ValueError(f"repeats={repeats}: expected at least 1")
@@ -147,6 +149,7 @@ def time_rounds(
         for call in calls.values(): call()
     for _ in range(repeats):
         for n in rng.sample(list(calls), len(calls)):
+            if rest: time.sleep(rest)
             for _ in range(lead): calls[n]()
             times[n].append(timer(calls[n]))
         if tick: tick()
@@ -268,10 +271,11 @@ def cpu_threads(
 
 # %% ../../nbs/experiment/benchmark.ipynb #7ae1d988
 def _call(model, k, setting, side, seed):
-    g, cuda = torch.Generator().manual_seed(seed), setting.device == 'cuda'
-    host = torch.rand(setting.batch, model.in_channels, side, side, generator=g).contiguous(memory_format=torch.channels_last)
+    g, cuda, engine = torch.Generator().manual_seed(seed), setting.device == 'cuda', ENGINES[setting.engine]
+    host = torch.rand(setting.batch, model.in_channels, side, side, generator=g)
+    host = host.contiguous(memory_format=getattr(engine, 'layout', torch.contiguous_format))
     if cuda and setting.transfers: host = host.pin_memory()
-    run, there = ENGINES[setting.engine](model.to(setting.device), k), host.to(setting.device)
+    run, there = engine(model.to(setting.device), k), host.to(setting.device)
     half = setting.dtype == 'bfloat16'
     def call():
         x = host.to(setting.device, non_blocking=True) if setting.transfers else there

@@ -62,7 +62,7 @@ def model_label(
     record:dict, # a run record
 )->str: # e.g. SparseAttnNet (corrected)
     "A model's name as tables print it."
-    names = {'sparseattnnet': 'SparseAttnNet', 'resnet50': 'ResNet50', 'mobilenet_v2': 'MobileNetV2', 'mobilenet_v3_small': 'MobileNetV3-small', 'dense_cnn': 'dense CNN, equal budget', 'plain_cnn': 'plain CNN'}
+    names = {'sparseattnnet': 'SparseAttnNet', 'resnet50': 'ResNet50', 'mobilenet_v2': 'MobileNetV2', 'mobilenet_v3_small': 'MobileNetV3-small', 'dense_cnn': 'dense CNN, equal budget', 'tiny_cnn': 'dense CNN, 5.7 k parameters', 'plain_cnn': 'plain CNN'}
     base = names.get(record['model'], record['model'])
     return f"{base} ({record['preset']})" if record['preset'] else base
 
