@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'MS', 'CLAIMS', 'COLUMNS', 'Arm', 'grid_arms',
-           'share_of', 'sweep_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms', 'arm_specs', 'rough_seconds',
-           'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs', 'claim_of', 'ablation_table',
-           'main_effects', 'main']
+           'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms', 'arm_specs',
+           'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs', 'claim_of',
+           'ablation_table', 'main_effects', 'main']
 
 # %% ../../nbs/experiment/ablation.ipynb #ec99108d
 import argparse
@@ -50,7 +50,8 @@ QUESTIONS = {
     'c': '(c) fusion of both features',
     'd': '(d) distillation',
     'e': '(e) contrastive loss, and the focal loss',
-    'printed': 'the method as printed'}
+    'printed': 'the method as printed',
+    'edge': 'small enough to be fast, good enough to be used?'}
 EXPECTATIONS = ('worse', 'better', 'no better', 'no worse')
 
 # %% ../../nbs/experiment/ablation.ipynb #309d6b79
@@ -97,7 +98,7 @@ FACTORS = {
     'contrastive loss': (dict(contrastive='supcon'), dict(contrastive='none')),
     'distillation': (dict(distill='selected'), dict(distill='none')),
 }
-DESIGNS = ('one_at_a_time', 'factorial', 'ksweep')
+DESIGNS = ('one_at_a_time', 'factorial', 'ksweep', 'edge')
 
 def grid_arms()->dict[str, Arm]: # 16 arms, named by the levels of the factors, e.g. '+-++'
     "The 2⁴ grid around `corrected`; the arm '+-++' is `corrected` itself."
@@ -128,19 +129,30 @@ def sweep_arms(
     random = {f'random {s}': Arm('which', 'the selector finds better pixels than chance', 'worse', dict(select='random', k_share=share_of(s)), f'k {s}') for s in shares if share_of(s) < 1}
     return learned | random | {n: ARMS[n] for n in ('coarse alone', 'dense CNN', 'dynamic k')}
 
+# %% ../../nbs/experiment/ablation.ipynb #be7e6efc
+def edge_arms(
+)->dict[str, Arm]: # 'edge' and its neighbours, two dense networks, and 'corrected'
+    "The way down to a small and fast model; all against `corrected`."
+    down = lambda tests, expects='no worse', **changes: Arm('edge', tests, expects, changes, preset='edge')
+    return {'corrected': ARMS['corrected'], 'edge': down('a quarter of the resolution and half the pixels cost nothing'),
+        'edge, 12 channels': down('three quarters of the channels cost nothing', coarse_width=12), 'edge, 8 channels': down('half the channels cost nothing', coarse_width=8),
+        'edge, k 1/16': down('more pixels are not needed', 'no better', k_share=1/16), 'edge, k 1/64': down('half the pixels again cost nothing', k_share=1/64),
+        'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better', 'no better', model='tiny_cnn')}
+
 # %% ../../nbs/experiment/ablation.ipynb #7253edc6
 def choose_arms(
-    arms:str='', # names or questions (few, which, a … e, printed), comma separated; '' takes all
+    arms:str='', # names or questions (few, which, a … e, printed, edge), comma separated; '' takes all
     design:str='one_at_a_time', # one of `DESIGNS`
 )->dict[str, Arm]: # with every reference that a chosen arm needs
     "The arms of a study, references first; raises ValueError for a name that is neither an arm nor a question."
     if design not in DESIGNS: raise ValueError(f"design={design!r}: choose one of {', '.join(map(repr, DESIGNS))}")
-    every = {'one_at_a_time': ARMS, 'factorial': grid_arms(), 'ksweep': ARMS | sweep_arms()}[design]
+    every = {'one_at_a_time': ARMS, 'factorial': grid_arms(), 'ksweep': ARMS | sweep_arms(), 'edge': edge_arms()}[design]
     home = sweep_arms() if design == 'ksweep' else every
     asked = [a.strip() for a in arms.split(',') if a.strip()]
     for a in asked:
         if a not in every and a not in QUESTIONS: raise ValueError(f"arms: {a!r} is neither an arm nor a question: choose from {', '.join((*QUESTIONS, *every))}")
     names = [n for n, a in home.items() if not asked or n in asked or a.group in asked]
+    if not names: raise ValueError(f"arms={arms!r}: no arm of the design {design!r} belongs to it")
     for _ in range(2): names += [every[n].against for n in names]
     return dict(sorted(((n, every[n]) for n in dict.fromkeys(names)), key=lambda e: (e[1].group != 'reference', list(every).index(e[0]))))
 
@@ -398,7 +410,7 @@ def main(
     "Train what a study misses, from the command line."
     p = argparse.ArgumentParser(prog='python -m sparseattnnet.experiment.ablation', description='Train the runs of the ablations that are missing.')
     for flag, default, text in (('datasets', 'opd,event', 'data sets, comma separated'), ('seeds', '0,1,2', 'seeds, comma separated'), ('profile', 'quick', 'smoke, quick or full'),
-            ('design', 'one_at_a_time', 'one_at_a_time, factorial or ksweep'), ('arms', '', 'arms or questions (few, which, a, b, c, d, e, printed), comma separated; default all'), ('out', '', 'folder for results, default outputs')):
+            ('design', 'one_at_a_time', ', '.join(DESIGNS)), ('arms', '', 'arms or questions (few, which, a, b, c, d, e, printed, edge), comma separated; default all'), ('out', '', 'folder for results, default outputs')):
         p.add_argument(f'--{flag}', default=default, help=f'{text} (default {default!r})')
     p.add_argument('--share', type=float, default=1., help='multiplies the epochs of the profile')
     p.add_argument('--jobs', type=int, default=1, help='runs at a time')

@@ -6,12 +6,13 @@
 __all__ = ['PAPER_K', 'RIVALS', 'REFERENCES', 'COUNTERS', 'ENGINES', 'PROFILES', 'ROW_FIELDS', 'CARD_MUST', 'PAPER_TABLE2',
            'PAPER_BATCH', 'PAPER_RATIOS', 'SPEED_VERDICTS', 'Rival', 'build_rival', 'rival_k', 'rival_counts',
            'torch_engine', 'wall_timer', 'cuda_timer', 'time_rounds', 'median_interval', 'percentile_ms', 'summarise',
-           'Setting', 'cores', 'thread_counts', 'make_settings', 'environment_card', 'cpu_threads', 'run_setting',
-           'benchmark', 'check_benchmark', 'load_benchmark', 'speed_verdict', 'main']
+           'Setting', 'cores', 'thread_counts', 'make_settings', 'environment_card', 'cpu_threads', 'timed_call',
+           'run_setting', 'benchmark', 'check_benchmark', 'load_benchmark', 'speed_verdict', 'main']
 
 # %% ../../nbs/experiment/benchmark.ipynb #1287be9f
 import argparse
 import datetime
+import json
 import os
 import random
 import sys
@@ -38,12 +39,14 @@ class Rival:
     k:int=0 # selected pixels; 0 takes the preset's default
     literal:bool=False # compute every query and value of Eqs. 6–12, also those never read
     channels:int=1 # channels of the images; torchvision's networks always see 3
+    changes:str='' # fields of the preset to set differently, as JSON
 
     @property
     def name(self)->str:
         "A name that tells it from its rivals."
+        changed = ''.join(f', {n} = {v:.4g}' if isinstance(v, float) else f', {n} = {v}' for n, v in json.loads(self.changes or '{}').items())
         k = f', k = {self.k:,}' if self.k else ', own k' if self.preset else ''
-        return model_label(asdict(self)) + (', to the letter' if self.literal else '') + k
+        return model_label(asdict(self)) + (', to the letter' if self.literal else '') + k + changed
 
 # %% ../../nbs/experiment/benchmark.ipynb #c8ed9ec6
 PAPER_K = round(PAPER_TABLE1['opd', 'sparseattnnet']['k'][0])
@@ -63,7 +66,7 @@ def build_rival(
     if rival.model != 'sparseattnnet': raise ValueError(f"model={rival.model!r}: expected sparseattnnet, or one of {', '.join(ALL_BASELINES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = SparseAttnNet(preset(rival.preset, channels=rival.channels, classes=classes, literal=rival.literal)).eval()
+        net = SparseAttnNet(preset(rival.preset, channels=rival.channels, classes=classes, literal=rival.literal, **json.loads(rival.changes or '{}'))).eval()
     net.in_channels = rival.channels
     return net
 
@@ -270,7 +273,14 @@ def cpu_threads(
     finally: torch.set_num_threads(before)
 
 # %% ../../nbs/experiment/benchmark.ipynb #7ae1d988
-def _call(model, k, setting, side, seed):
+def timed_call(
+    model:nn.Module, # a rival
+    k:int|None, # selected pixels; None for a dense network
+    setting:Setting, # engine, device, number type, batch
+    side:int=135, # side of the images, pixels
+    seed:int=0, # seed of the images
+): # function without arguments that returns logits
+    "What is timed: one batch of noise through one rival, its images laid out as the engine wants them."
     g, cuda, engine = torch.Generator().manual_seed(seed), setting.device == 'cuda', ENGINES[setting.engine]
     host = torch.rand(setting.batch, model.in_channels, side, side, generator=g)
     host = host.contiguous(memory_format=getattr(engine, 'layout', torch.contiguous_format))
@@ -295,7 +305,7 @@ def run_setting(
 )->list[dict]: # one row a rival
     "Time all rivals under one setting."
     ks = {n: rival_k(r, m, side) for n, (r, m, _) in built.items()}
-    calls = {n: _call(m, ks[n], setting, side, seed) for n, (_, m, _) in built.items()}
+    calls = {n: timed_call(m, ks[n], setting, side, seed) for n, (_, m, _) in built.items()}
     with cpu_threads(setting.threads):
         times = time_rounds(calls, repeats, lead, 2, seed, timer or (cuda_timer() if setting.device == 'cuda' else wall_timer()), tick)
     references = {r.model: n for n, (r, _, _) in built.items() if r.model in REFERENCES}
