@@ -203,7 +203,7 @@ def _parts(profile, side, batch, fast_only):
     at = K_SIDE if profile != 'smoke' else 64
     return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q)) for q in (1/64, 1/16, 1/4, 1)]
 
-# %% ../../nbs/deploy/bench.ipynb #7a423c38
+# %% ../../nbs/deploy/bench.ipynb #a534946e
 def run_bench(
     profile:str='quick', # a key of `ROUNDS`
     engines:tuple[str, ...]=(), # keys of `ENGINES`; () takes all
@@ -228,7 +228,8 @@ def run_bench(
         last = [r for r in rows if r['fastest'] and r['batch'] == batch and r['threads'] == settings[-1][0].threads and r['model'] != 'sparseattnnet']
         dense = {r['name']: (entered[r['name'], r['engine']][1], r['engine']) for r in last}
         even = [e for p in OURS for e in break_even(p, dense, settings[-1][0], n['batch'], few, side, lambda: progress.tick(60))]
-        peaks = memory(entered, batch, side, tick=lambda: progress.tick(30))
+        light = {key: e for key, e in entered.items() if not e[0].changes and (profile != 'smoke' or 'fast' in key or e[0].model == 'mobilenet_v2')}
+        peaks = memory(light, batch, side, tick=lambda: progress.tick(30))
     finally: progress.close()
     return dict(profile=profile, environment=card, rows=rows, growth=grown, memory=peaks, break_even=even, missing=missing)
 

@@ -151,7 +151,7 @@ def choose_arms(
     asked = [a.strip() for a in arms.split(',') if a.strip()]
     for a in asked:
         if a not in every and a not in QUESTIONS: raise ValueError(f"arms: {a!r} is neither an arm nor a question: choose from {', '.join((*QUESTIONS, *every))}")
-    names = [n for n, a in home.items() if not asked or n in asked or a.group in asked]
+    names = [n for n, a in home.items() if not asked or n in asked or (a.group in asked and a.group not in home)]
     if not names: raise ValueError(f"arms={arms!r}: no arm of the design {design!r} belongs to it")
     for _ in range(2): names += [every[n].against for n in names]
     return dict(sorted(((n, every[n]) for n in dict.fromkeys(names)), key=lambda e: (e[1].group != 'reference', list(every).index(e[0]))))
