@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper full grid test lab export clean-notebooks readme lint venv
+.PHONY: help paper full bench grid test lab export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -39,6 +39,9 @@ paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on
 
 full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
 	@$(MAKE) --no-print-directory paper PROFILE=full
+
+bench: .venv/stamp ## measure speed, every network in every engine, into outputs/tables/speed_*: leave the machine alone meanwhile
+	@$(MAKE) --no-print-directory paper ARTEFACTS=speed
 
 grid: .venv/stamp .venv-workflow/stamp ## the same by Snakemake, several jobs at a time: CORES=4 (workflow/README.md tells of clusters)
 	@set -- profile="$$PROFILE" $${DATA:+data="$$DATA"} $${DATASETS:+datasets="$$DATASETS"} $${SOURCE:+source="$$SOURCE"} $${MODELS:+models="$$MODELS"} \

@@ -6,7 +6,7 @@
 __all__ = ['CONTEST', 'REST', 'NEVER', 'CHILD', 'ROUNDS', 'SIDES', 'KS', 'K_SIDE', 'OURS', 'entries', 'steps_down', 'contest',
            'exponents', 'growth', 'crossing', 'break_even', 'peak_here', 'memory', 'run_bench', 'main']
 
-# %% ../../nbs/deploy/bench.ipynb #bc7fd9d6
+# %% ../../nbs/deploy/bench.ipynb #74a24297
 import argparse
 import json
 import os
@@ -21,7 +21,6 @@ from ..experiment import ablation as A
 from ..experiment import benchmark as B
 from ..experiment import records as R
 from ..experiment.benchmark import PAPER_K, Rival, Setting
-from ..experiment.training import Progress
 
 # %% ../../nbs/deploy/bench.ipynb #f87b4ca8
 CONTEST = (Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'), Rival('sparseattnnet', 'edge'), Rival('resnet50'), Rival('mobilenet_v2'),
@@ -203,7 +202,7 @@ def _parts(profile, side, batch, fast_only):
     at = K_SIDE if profile != 'smoke' else 64
     return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q)) for q in (1/64, 1/16, 1/4, 1)]
 
-# %% ../../nbs/deploy/bench.ipynb #a534946e
+# %% ../../nbs/deploy/bench.ipynb #9e9b65cb
 def run_bench(
     profile:str='quick', # a key of `ROUNDS`
     engines:tuple[str, ...]=(), # keys of `ENGINES`; () takes all
@@ -220,7 +219,7 @@ def run_bench(
     settings, sides, ks, few = _parts(profile, side, batch, not engines)
     card = B.environment_card([replace(s, engine=e) for s, _ in settings for e in dict.fromkeys(e for _, e in entered)]) | dict(layout="each engine's own")
     n, cost = ROUNDS[profile], lambda s: s.batch*3
-    progress = Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30 + len(OURS)*(2*n['growth']*5 + n['batch']*60), title='contest', show=show)
+    progress = B.Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30 + len(OURS)*(2*n['growth']*5 + n['batch']*60), title='contest', show=show)
     counts = {r.name: B.rival_counts(r, side) for r in (*rivals, *down)}
     try:
         rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times, 2 if s.batch == 1 else 1, side, tick=lambda: progress.tick(cost(s)))]

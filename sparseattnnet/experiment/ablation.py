@@ -134,8 +134,8 @@ def edge_arms(
 )->dict[str, Arm]: # 'edge' and its neighbours, two dense networks, and 'corrected'
     "The way down to a small and fast model; all against `corrected`."
     down = lambda tests, expects='no worse', **changes: Arm('edge', tests, expects, changes, preset='edge')
-    return {'corrected': ARMS['corrected'], 'edge': down('a quarter of the resolution and half the pixels cost nothing'),
-        'edge with 12 channels': down('three quarters of the channels cost nothing', coarse_width=12), 'edge with 8 channels': down('half the channels cost nothing', coarse_width=8),
+    return {'corrected': ARMS['corrected'], 'edge': down('a quarter of the resolution, three quarters of the channels and half the pixels cost nothing'),
+        'edge with 16 channels': down('more channels are not needed', 'no better', coarse_width=16), 'edge with 8 channels': down('two thirds of the channels cost nothing', coarse_width=8),
         'edge at k 1/16': down('more pixels are not needed', 'no better', k_share=1/16), 'edge at k 1/64': down('half the pixels again cost nothing', k_share=1/64),
         'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better', 'no better', model='tiny_cnn')}
 

@@ -293,6 +293,7 @@ def timed_call(
         return y.cpu() if setting.transfers else y
     return call
 
+# %% ../../nbs/experiment/benchmark.ipynb #13e38798
 def run_setting(
     built:dict, # name -> (rival, network, counts)
     setting:Setting, # what is the same for all
