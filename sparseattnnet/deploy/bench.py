@@ -44,12 +44,13 @@ def entries(
             else: out[r.name, e] = r, model, k
     return out, missing
 
-# %% ../../nbs/deploy/bench.ipynb #1b256aa7
+# %% ../../nbs/deploy/bench.ipynb #e7313122
 def steps_down(
-)->tuple[Rival, ...]: # one for each arm of the design 'edge' that is neither in the contest nor a baseline
-    "The neighbours of `edge`, as rivals."
+)->tuple[Rival, ...]: # of the design 'edge' what is neither in the contest nor a baseline; then three for holograms
+    "The neighbours of `edge`, and every preset as it is on holograms, as rivals."
     arms = [a for a in A.edge_arms().values() if a.preset == 'edge' and a.changes]
-    return tuple(Rival('sparseattnnet', 'edge', changes=json.dumps(a.changes)) for a in arms)
+    front = json.dumps(dict(coarse_shape='fringe'))
+    return (*(Rival('sparseattnnet', 'edge', changes=json.dumps(a.changes)) for a in arms), *(replace(r, changes=front) for r in CONTEST if r.preset))
 
 # %% ../../nbs/deploy/bench.ipynb #7c1abe79
 REST = .01 # s, before each
@@ -190,19 +191,19 @@ def memory(
         if tick: tick()
     return out
 
-# %% ../../nbs/deploy/bench.ipynb #4c3fa3c2
+# %% ../../nbs/deploy/bench.ipynb #dce5120d
 ROUNDS = {'smoke': {'one': 3, 'batch': 2, 'growth': 3}, 'quick': {'one': 100, 'batch': 15, 'growth': 25}, 'full': {'one': 1000, 'batch': 50, 'growth': 100}}
 SIDES, KS, K_SIDE = (64, 128, 256, 512, 1024), (256, 1024, 4096, 16384, 65536), 512
 OURS = ('corrected', 'edge')
 
 def _parts(profile, side, batch, fast_only):
     n, every = ROUNDS[profile], B.cores()
-    settings = [(Setting('', threads=t, batch=b), n['one'] if b == 1 else n['batch']) for t, b in sorted({(1, 1), (1, batch), (every, batch)})]
+    settings = [(Setting('', threads=t, batch=b), n['one'] if b == 1 else n['batch']) for t, b in ((1, 1), (every, batch))]
     sides, ks = (SIDES, KS) if profile != 'smoke' else ((32, 64), (64, 256))
     at = K_SIDE if profile != 'smoke' else 64
     return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q)) for q in (1/64, 1/16, 1/4, 1)]
 
-# %% ../../nbs/deploy/bench.ipynb #9e9b65cb
+# %% ../../nbs/deploy/bench.ipynb #db3fe365
 def run_bench(
     profile:str='quick', # a key of `ROUNDS`
     engines:tuple[str, ...]=(), # keys of `ENGINES`; () takes all
@@ -222,7 +223,7 @@ def run_bench(
     progress = B.Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30 + len(OURS)*(2*n['growth']*5 + n['batch']*60), title='contest', show=show)
     counts = {r.name: B.rival_counts(r, side) for r in (*rivals, *down)}
     try:
-        rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times, 2 if s.batch == 1 else 1, side, tick=lambda: progress.tick(cost(s)))]
+        rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times, 2 if s.batch == 1 else 0, side, tick=lambda: progress.tick(cost(s)))]
         grown = {how: [g for p in OURS for g in growth(p, cases, n['growth'], tick=lambda: progress.tick(5))] for how, cases in (('pixels', sides), ('k', ks))}
         last = [r for r in rows if r['fastest'] and r['batch'] == batch and r['threads'] == settings[-1][0].threads and r['model'] != 'sparseattnnet']
         dense = {r['name']: (entered[r['name'], r['engine']][1], r['engine']) for r in last}
