@@ -104,8 +104,11 @@ def test_stopping_ends_the_children(project, sig):
     import psutil
     notebook(project/'nbs'/'long.ipynb', 'import time', 'time.sleep(100)')
     p = subprocess.Popen(command(project, '--steps', 'notebooks', '--only', 'long'), stdout=subprocess.PIPE, text=True)
+    def tests_notebooks(c):
+        try: return 'nbdev_test' in ' '.join(c.cmdline())
+        except psutil.Error: return False # it ended as it was looked at
     children, end = [], time.time() + 30
-    while time.time() < end and not (children := [c for c in psutil.Process(p.pid).children(recursive=True) if 'nbdev_test' in ' '.join(c.cmdline())]): time.sleep(.1)
+    while time.time() < end and not (children := [c for c in psutil.Process(p.pid).children(recursive=True) if tests_notebooks(c)]): time.sleep(.1)
     assert children
     p.send_signal(sig)
     text = p.communicate(timeout=30)[0]
