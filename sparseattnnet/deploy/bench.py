@@ -23,7 +23,8 @@ from ..experiment import records as R
 from ..experiment.benchmark import PAPER_K, Rival, Setting
 
 # %% ../../nbs/deploy/bench.ipynb #f87b4ca8
-CONTEST = (Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'), Rival('sparseattnnet', 'edge'), Rival('resnet50'), Rival('mobilenet_v2'),
+CONTEST = (Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'),
+    Rival('sparseattnnet', 'edge'), Rival('resnet50'), Rival('mobilenet_v2'),
     Rival('mobilenet_v3_small'), Rival('dense_cnn'), Rival('tiny_cnn'))
 
 def entries(
