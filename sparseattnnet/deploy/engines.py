@@ -72,8 +72,8 @@ def onnxruntime_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "ONNX Runtime on the CPU, all optimisations, the batch as a constant."
+    import onnxruntime
     def make(images):
-        import onnxruntime
         o = onnxruntime.SessionOptions()
         o.intra_op_num_threads, o.inter_op_num_threads = threads or torch.get_num_threads(), 1
         o.add_free_dimension_override_by_name('batch', len(images))
@@ -87,8 +87,8 @@ def openvino_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "OpenVINO on the CPU, in float32, the shape as a constant."
+    import openvino
     def make(images):
-        import openvino
         core = openvino.Core()
         net = core.read_model(io.BytesIO(onnx_bytes(model, k, *images.shape[2:])))
         net.reshape({'images': list(images.shape)})
@@ -103,6 +103,7 @@ def split_engine(
 ): # an engine
     "Deal the batch out to as many runs side by side as there are threads, one thread each."
     def build(model, k=None):
+        engine(model, k, 1) # raises what it lacks before anything is timed
         def make(images):
             n = min(torch.get_num_threads(), len(images))
             pool, runs = ThreadPoolExecutor(n), [engine(model, k, 1) for _ in range(n)]
