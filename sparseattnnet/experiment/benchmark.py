@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAPER_K', 'RIVALS', 'REFERENCES', 'COUNTERS', 'ENGINES', 'PROFILES', 'ROW_FIELDS', 'CARD_MUST', 'PAPER_TABLE2',
-           'PAPER_BATCH', 'PAPER_RATIOS', 'SPEED_VERDICTS', 'Rival', 'build_rival', 'rival_k', 'rival_counts',
-           'torch_engine', 'wall_timer', 'cuda_timer', 'time_rounds', 'median_interval', 'percentile_ms', 'summarise',
-           'Setting', 'cores', 'thread_counts', 'make_settings', 'environment_card', 'cpu_threads', 'timed_call',
-           'run_setting', 'benchmark', 'check_benchmark', 'load_benchmark', 'speed_verdict', 'main']
+           'PAPER_BATCH', 'PAPER_RATIOS', 'SPEED_VERDICTS', 'Rival', 'build_rival', 'rival_k', 'front_changes',
+           'rival_counts', 'torch_engine', 'wall_timer', 'cuda_timer', 'time_rounds', 'median_interval',
+           'percentile_ms', 'summarise', 'Setting', 'cores', 'thread_counts', 'make_settings', 'environment_card',
+           'cpu_threads', 'timed_call', 'run_setting', 'benchmark', 'check_benchmark', 'load_benchmark',
+           'speed_verdict', 'main']
 
 # %% ../../nbs/experiment/benchmark.ipynb #1287be9f
 import argparse
@@ -17,6 +18,7 @@ import os
 import random
 import sys
 import time
+import types
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +28,9 @@ from torch import Tensor, nn
 from . import records as R
 from .baselines import ALL_BASELINES, build_baseline
 from .tables import PAPER_TABLE1, model_label
-from .training import Progress
+from .training import Progress, config_for
 from ..method.complexity import count_all
-from ..method.model import SparseAttnNet, preset
+from ..method.model import SparseAttnNet, config_to_dict, preset
 
 # %% ../../nbs/experiment/benchmark.ipynb #63d44aba
 @dataclass(frozen=True)
@@ -78,6 +80,15 @@ def rival_k(
     "The k that a rival runs with on images of side × side pixels."
     if rival.model != 'sparseattnnet': return None
     return rival.k or model.default_k(side, side)
+
+# %% ../../nbs/experiment/benchmark.ipynb #fcd1b304
+def front_changes(
+    modality:str, # modality of the images, e.g. 'hologram'
+)->dict: # fields of a preset, set differently
+    "How training changes a preset for a modality."
+    seen = types.SimpleNamespace(modality=modality, shape=(1, 8, 8), class_names=('a', 'b'))
+    own, plain = (config_to_dict(c) for c in (config_for('corrected', seen), preset('corrected', channels=1, classes=2)))
+    return {n: v for n, v in own.items() if v != plain[n]}
 
 # %% ../../nbs/experiment/benchmark.ipynb #541ba096
 COUNTERS = ('thop', 'torchinfo', 'flopcounter', 'formula')
