@@ -14,6 +14,7 @@ import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -252,15 +253,17 @@ def quantise_onnx(
     from onnxruntime import quantization as Q
     if what not in QUANTISED: raise ValueError(f"what={what!r}: choose one of {', '.join(map(repr, QUANTISED))}")
     if np.ndim(images) != 4 or not len(images): raise ValueError(f"images of shape {np.shape(images)}: expected (n, C, H, W), real images by which to set the limits")
-    nodes = onnx.load(source).graph.node
-    named = lambda *kinds: [n.name for n in nodes if n.op_type in kinds]
     class Images(Q.CalibrationDataReader):
         rest = iter([dict(images=np.ascontiguousarray(images[i:i + 16], np.float32)) for i in range(0, len(images), 16)])
         def get_next(self): return next(self.rest, None)
-    touched = named('Conv')[1:-1] if what == 'convolutions' else named('Conv', 'MatMul', 'Gemm')
-    with R.atomic_path(target) as part, warnings.catch_warnings():
+    with TemporaryDirectory() as d, R.atomic_path(target) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        Q.quantize_static(str(source), str(part), Images(), quant_format=Q.QuantFormat.QDQ, per_channel=True, weight_type=Q.QuantType.QInt8, activation_type=Q.QuantType.QUInt8, nodes_to_quantize=touched)
+        Q.shape_inference.quant_pre_process(str(source), ready := str(Path(d)/'ready.onnx'), skip_symbolic_shape=True)
+        graph = onnx.load(ready).graph
+        fixed = {t.name for t in graph.initializer} # a product with a bias that is computed stays as it is
+        named = lambda *kinds: [n.name for n in graph.node if n.op_type in kinds and (n.op_type != 'Gemm' or n.input[-1] in fixed)]
+        Q.quantize_static(ready, str(part), Images(), quant_format=Q.QuantFormat.QDQ, per_channel=True, weight_type=Q.QuantType.QInt8, activation_type=Q.QuantType.QUInt8,
+            nodes_to_quantize=named('Conv')[1:-1] if what == 'convolutions' else named('Conv', 'MatMul', 'Gemm'))
 
 # %% ../../nbs/deploy/export.ipynb #1e944f8d
 def _add_int8(folder, images, shape): # what the card says about the 8-bit file
