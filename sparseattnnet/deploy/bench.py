@@ -155,7 +155,7 @@ def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
             F.unfold_map(m, coarse.map, coarse.cell, H, W, scores)
             F.select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one)
         elif stage == 2:
-            for j in range(k): gates[j] = F.sigmoid(scores[room.idx[j]]) if fine.flags[4] else np.float32(1)
+            F.fill_gates(scores, room.idx, fine.flags[4], gates)
             F.token_rows(m, fine, coarse.features, flat, room.idx, room.cell)
         elif stage == 3:
             F.embed_rows(m, fine)

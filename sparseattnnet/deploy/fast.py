@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CONV', 'DEAL', 'SPILL', 'INF', 'EPS', 'fold_norm', 'Head', 'plan_head', 'Planes', 'Plan', 'Coarse', 'plan_coarse',
            'run_coarse', 'unfold_map', 'make_keys', 'kth_key', 'round_few', 'sigmoid', 'tie_range', 'select', 'Fine',
-           'plan_fine', 'token_rows', 'embed_rows', 'read_out', 'mean_features', 'classify', 'Room', 'run_images',
-           'run_fine', 'FastOutput', 'FastEngine', 'load_fast']
+           'plan_fine', 'fill_gates', 'token_rows', 'embed_rows', 'read_out', 'mean_features', 'classify', 'Room',
+           'run_images', 'run_fine', 'FastOutput', 'FastEngine', 'load_fast']
 
 # %% ../../nbs/deploy/fast.ipynb #a8fe3374
 import os
@@ -385,6 +385,17 @@ def plan_fine(
     flags = c.select_on == 'attention', c.tokens == 'gray' and c.channels == 3, c.pos_dim > 0, c.enrich, c.gate
     return Fine(k, stride, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(k))
 
+# %% ../../nbs/deploy/fast.ipynb #430b0ebd
+@jit
+def fill_gates(
+    scores, # float32 (n,)
+    idx, # int32, selected pixels
+    gated, # False: every gate is 1
+    gates, # float32 (k,), filled
+):
+    "Coarse attention at the selected pixels."
+    for j in range(len(gates)): gates[j] = sigmoid(scores[idx[j]]) if gated else np.float32(1)
+
 # %% ../../nbs/deploy/fast.ipynb #4d967837
 @quick_jit
 def token_rows(
@@ -552,7 +563,7 @@ def run_fine(
     if select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one) == 0: return False
     if len(idx): idx[0] = room.idx[:k]
     if not use: return True
-    for j in range(k): gates[j] = sigmoid(scores[room.idx[j]]) if fine.flags[4] else np.float32(1)
+    fill_gates(scores, room.idx, fine.flags[4], gates)
     token_rows(m, fine, coarse.features, image.reshape(C, H*W), room.idx, room.cell)
     embed_rows(m, fine)
     read_out(m, fine, gates, room.u, room.v, attention[0] if len(attention) else gates[:0])

@@ -66,6 +66,8 @@ def _vector(b, pointer, of): # LANES values from memory, wherever they begin
     x.align = 4
     return x
 
+def _put(b, x, pointer): b.store(x, b.bitcast(pointer, x.type.as_pointer())).align = 4 # to memory, wherever
+
 def _function(b, name, result, *arguments): # one of LLVM's own
     return b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, arguments), name)
 
@@ -106,7 +108,7 @@ def _make_tile(channels):
             for j, a in enumerate(_loop(b, n_taps, 1, first, tap)):
                 c, v = divmod(j, SIDE)
                 a = b.select(b.fcmp_unordered('>', a, low), a, low)
-                b.store(a, b.bitcast(at(out, b.add(b.mul(stride, I64(c)), I64(v*LANES))), vec.as_pointer())).align = 4
+                _put(b, a, at(out, b.add(b.mul(stride, I64(c)), I64(v*LANES))))
             return cx.get_dummy_value()
         return types.void(*[types.intp]*7, types.float32), emit
     return tile
@@ -160,8 +162,6 @@ def pack_bias(
 
 # %% ../../nbs/deploy/vectors.ipynb #2e648b8d
 def _shuffle(b, x, y, lanes): return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, LANES), list(lanes)))
-
-def _put(b, x, pointer): b.store(x, b.bitcast(pointer, x.type.as_pointer())).align = 4
 
 @intrinsic
 def deal_row(
