@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CONV', 'DEAL', 'SPILL', 'INF', 'EPS', 'fold_norm', 'Head', 'plan_head', 'Planes', 'Plan', 'Coarse', 'plan_coarse',
-           'run_coarse', 'unfold_map', 'make_keys', 'kth_key', 'round_few', 'sigmoid', 'tie_range', 'select', 'Fine',
-           'plan_fine', 'fill_gates', 'token_rows', 'embed_rows', 'read_out', 'mean_features', 'classify', 'Room',
-           'run_images', 'run_fine', 'FastOutput', 'FastEngine', 'load_fast']
+           'run_coarse', 'unfold_map', 'make_keys', 'bisect', 'bracket', 'kth_key', 'round_few', 'sigmoid', 'tie_range',
+           'select', 'Fine', 'plan_fine', 'fill_gates', 'token_rows', 'embed_rows', 'read_out', 'mean_features',
+           'classify', 'Room', 'run_images', 'run_fine', 'FastOutput', 'FastEngine', 'load_fast']
 
 # %% ../../nbs/deploy/fast.ipynb #a8fe3374
 import os
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from ..method.model import SparseAttnNet, config_from_dict
-from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, count_from, deal_row, jit, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys
+from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_row, jit, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys
 
 # %% ../../nbs/deploy/fast.ipynb #0d917b7b
 def _double(t): return t.detach().double().cpu().numpy()
@@ -73,16 +73,27 @@ class Planes(NamedTuple):
     cols:int # pixels of a line inside the border
     count:int # channels
 
+# %% ../../nbs/deploy/fast.ipynb #351b6dc0
 class Plan:
     "Memory that is given away piece by piece, and the steps of the coarse net."
-    def __init__(self): self.size, self.steps, self.taps, self.weights, self.biases = 0, [], [], [], []
+    def __init__(self): self.size, self.steps, self.taps, self.weights, self.biases, self.free = 0, [], [], [], [], []
 
     def floats(self,
         n:int, # how many
     )->int: # where they begin
-        "Give away a piece of memory."
-        at, self.size = self.size, self.size + round_up(n, 16)
+        "Give away a piece of memory: the smallest of those given back that is large enough, or a new one."
+        n = round_up(n, 16)
+        size, at = min((f for f in self.free if f[0] >= n), default=(n, self.size))
+        if (size, at) in self.free: self.free.remove((size, at))
+        else: self.size += n
+        if size > n: self.free.append((size - n, at + n))
         return at
+
+    def give_back(self,
+        p:Planes, # planes that no step to come reads
+    ):
+        "Let the place of planes be given away again."
+        self.free.append((round_up(p.count, 4)*p.stride, p.base))
 
     def planes(self,
         count:int, # channels
@@ -136,6 +147,7 @@ def layer(self:Plan,
         packed, many = pack_weights(w.reshape(n_out, -1)), 4
         taps = [[at(c, *t) for c in range(n_in) for t in window]]*len(packed)
     y = self.planes(n_out, rows, cols, pad, x.pitch)
+    if stride == 2: self.give_back(x)
     where = [sum(map(np.size, p)) for p in (self.taps, self.weights, self.biases)]
     self.steps.append([CONV, x.base, where[0], len(taps[0]), *where[1:], len(taps), many, (rows - 1)*x.pitch + cols, relu, *y])
     for p, new in zip((self.taps, self.weights, self.biases), (taps, packed, pack_bias(b))): p.append(np.ravel(new))
@@ -166,7 +178,9 @@ def plan_coarse(
         first = next((j for j in range(i, len(layers)) if layers[j][0].stride[0] == 2), len(layers) - 1)
         return max([c.kernel_size[0]//2 for c, _ in layers[i:first + 1]], default=0)
     x = image = plan.planes(net.channels, H, W, border(0))
-    for i, (c, norm) in enumerate(layers): x = plan.layer(x, *fold_norm(c, norm), c.stride[0], border(i + 1))
+    for i, (c, norm) in enumerate(layers):
+        read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], border(i + 1))
+        plan.give_back(read)
     last = plan.layer(x, *fold_norm(net.head[0], net.head[1] if len(net.head) > 1 else None), relu=len(net.head) > 1)
     arrays = [np.concatenate(p).astype(t) for p, t in ((plan.taps, np.int64), (plan.weights, np.float32), (plan.biases, np.float32))]
     return Coarse(np.array(plan.steps, np.int64), *arrays, image, x, last, net.stride)
@@ -183,8 +197,8 @@ def _reflect(m, base, stride, pitch, pad, rows, cols, count):
                 m[r + pad + cols + j] = m[r + pad + cols - 2 - j]
         for j in range(pad):
             for to, of in ((pad - 1 - j, pad + 1 + j), (pad + rows + j, pad + rows - 2 - j)):
-                a, b = o + to*pitch, o + of*pitch
-                for x in range(cols + 2*pad): m[a + x] = m[b + x]
+                a, b, n = o + to*pitch, o + of*pitch, cols + 2*pad
+                copy_row(m.ctypes.data + 4*b, n, m.ctypes.data + 4*a)
 
 @jit
 def _deal(m, src, stride, pitch, rows, cols, count, to):
@@ -206,7 +220,7 @@ def run_coarse(
     for c in range(p.count):
         for y in range(p.rows):
             o = p.base + c*p.stride + (y + p.pad)*p.pitch + p.pad
-            for x in range(p.cols): m[o + x] = image[c, y, x]
+            copy_row(image.ctypes.data + 4*(c*p.rows + y)*p.cols, p.cols, m.ctypes.data + 4*o)
     _reflect(m, p.base, p.stride, p.pitch, p.pad, p.rows, p.cols, p.count)
     am, at, aw, ab = m.ctypes.data, net.taps.ctypes.data, net.weights.ctypes.data, net.biases.ctypes.data
     for s in net.steps:
@@ -246,14 +260,51 @@ def make_keys(
     keys, # int32, at least n
 ):
     "Whole numbers in the order of the scores; returns the smallest and the largest. Those of NaN lie beyond the infinities'."
-    bits, small, large = scores.view(np.int32), np.int32(0x7FFFFFFF), np.int32(-0x7FFFFFFF)
-    for i in range(n):
+    bits, small, large, whole = scores.view(np.int32), np.int32(0x7FFFFFFF), np.int32(-0x7FFFFFFF), n//LANES*LANES
+    if whole: small, large = order_keys(scores.ctypes.data, whole, keys.ctypes.data)
+    for i in range(whole, n):
         q = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
         keys[i] = q
         small, large = min(small, q), max(large, q)
     return small, large
 
 # %% ../../nbs/deploy/fast.ipynb #6e09fccd
+@jit
+def bisect(
+    at, # address of int32, whole vectors
+    size, # how many
+    k, # 1 … size
+    lo, # a key that the k-th largest does not lie below
+    hi, # one that it does not lie above
+):
+    "The k-th largest of some keys."
+    lo, hi = np.int64(lo), np.int64(hi)
+    while lo < hi:
+        mid = lo + (hi - lo + 1)//2
+        if count_from(at, size, np.int32(mid)) >= k: lo = mid
+        else: hi = mid - 1
+    return np.int32(lo)
+
+# %% ../../nbs/deploy/fast.ipynb #e9ca511a
+@jit
+def bracket(
+    keys, # int32, whole vectors
+    n, # how many of them count, at least 2*LANES
+    k, # 1 … n
+    small, # the smallest
+    large, # the largest
+    spare, # int32, room for as many
+):
+    "Two keys between which the k-th largest probably lies: what a sample says."
+    m, at = 0, spare.ctypes.data
+    for i in range(0, n - LANES, 16*LANES):
+        copy_row(keys.ctypes.data + 4*i, LANES, at + 4*m)
+        m += LANES
+    rank, slack = k*m//n, m//32 + LANES
+    low = bisect(at, m, rank + slack, small, large) if rank + slack <= m else small
+    return low, bisect(at, m, rank - slack, low, large) if rank > slack else large
+
+# %% ../../nbs/deploy/fast.ipynb #8df7980b
 @jit
 def kth_key(
     keys, # int32, whole vectors, filled up with LOWEST
@@ -265,15 +316,18 @@ def kth_key(
 ):
     "The k-th largest key."
     lo, hi, from_lo, above, base = np.int64(small), np.int64(large), n, 0, 0
-    at, size = keys.ctypes.data, len(keys)
+    at, size, tries = keys.ctypes.data, len(keys), 0
+    low, high = bracket(keys, n, k, small, large, spare) if n >= 64*LANES else (small, large)
     while lo < hi:
-        mid = lo + (hi - lo + 1)//2
+        if from_lo - above <= size//4:
+            m = take_keys(at, size, np.int32(lo), np.int32(hi), spare.ctypes.data)
+            at, size, base = spare.ctypes.data, round_few(m, spare), above
+        mid = np.int64(low) if tries == 0 else np.int64(high) + 1 if tries == 1 else lo + (hi - lo + 1)//2
+        tries += 1
+        if mid <= lo or mid > hi: continue
         c = base + count_from(at, size, np.int32(mid))
         if c >= k: lo, from_lo = mid, c
         else: hi, above = mid - 1, c
-        if from_lo - above <= size//4 and lo < hi:
-            m = take_keys(at, size, np.int32(lo), np.int32(hi), spare.ctypes.data)
-            at, size, base = spare.ctypes.data, round_few(m, spare), above
     return np.int32(lo)
 
 # %% ../../nbs/deploy/fast.ipynb #87e51b23
@@ -643,6 +697,14 @@ def bytes(self:FastEngine)->int:
     "Memory of all threads, with the weights."
     arrays = [a for t in (*self.rooms, self.coarse, self.head) for a in t if isinstance(a, np.ndarray)]
     return sum(a.nbytes for a in arrays) + sum(a.nbytes for t in self.fine if isinstance(t, tuple) for a in t if isinstance(a, np.ndarray))
+
+@patch(as_prop=True)
+def products(self:FastEngine)->int:
+    "Multiplications that an image needs here, without the sums beside the last pixel of a line."
+    convolutions = sum(int(s[3]*s[16]*s[14]*s[15]) for s in self.coarse.steps if s[0] == CONV)
+    n_in, n_hidden, n_keys = self.fine.sizes
+    fine = self.k*(n_in*n_hidden + n_hidden*n_keys + 2*n_keys + n_hidden) if self.use[0] else 0
+    return convolutions + fine + self.head.hidden.size + self.head.skip.size + self.head.out.size
 
 _BLANK = SparseAttnNet(config_from_dict(dict(dim=4, heads=1, head_dim=4))) # stands in where a model has no fine branch
 

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['LANES', 'SIDE', 'TILE', 'HOME', 'quick_jit', 'F32', 'I32', 'I64', 'tile_4', 'tile_1', 'braid_1', 'braid_2', 'braid_4',
            'LOWEST', 'take_keys', 'take_index', 'vector_shape', 'drop_old', 'jit', 'shifted_sums', 'round_up',
-           'pack_weights', 'pack_bias', 'deal_row', 'count_from']
+           'pack_weights', 'pack_bias', 'copy_row', 'deal_row', 'count_from', 'order_keys']
 
 # %% ../../nbs/deploy/vectors.ipynb #c81d8259
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from llvmlite import binding, ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 import numpy as np
 
@@ -160,6 +161,21 @@ def pack_bias(
     "Biases for `shifted_sums`."
     return np.pad(np.asarray(b, np.float32), (0, -len(b) % 4))
 
+# %% ../../nbs/deploy/vectors.ipynb #7c74678a
+@intrinsic
+def copy_row(
+    tx, # numba's typing context, passed by numba
+    x, # address of float32
+    n, # how many
+    out, # address to which they are copied
+):
+    "Copy numbers; the two places must not overlap."
+    def emit(cx, b, sig, args):
+        x, n, out = args
+        cgutils.raw_memcpy(b, b.inttoptr(out, F32.as_pointer()), b.inttoptr(x, F32.as_pointer()), n, I64(4))
+        return cx.get_dummy_value()
+    return types.void(*[types.intp]*3), emit
+
 # %% ../../nbs/deploy/vectors.ipynb #2e648b8d
 def _shuffle(b, x, y, lanes): return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, LANES), list(lanes)))
 
@@ -228,6 +244,30 @@ def count_from(
         for v in range(LANES): total = b.add(total, b.extract_element(sums, I32(v)))
         return b.sext(total, I64)
     return types.intp(types.intp, types.intp, types.int32), emit
+
+# %% ../../nbs/deploy/vectors.ipynb #1702aaab
+@intrinsic
+def order_keys(
+    tx, # numba's typing context, passed by numba
+    x, # address of float32
+    n, # how many, a multiple of LANES
+    out, # address of int32
+):
+    "Whole numbers in the order of n floats; returns the smallest and the largest. Those of NaN lie beyond the infinities'."
+    def emit(cx, b, sig, args):
+        x, n, out = args
+        vec, same = ir.VectorType(I32, LANES), lambda v: ir.Constant(ir.VectorType(I32, LANES), [v]*LANES)
+        x, out = (b.inttoptr(a, I32.as_pointer()) for a in (x, out))
+        pick = lambda how, u, v: b.select(b.icmp_signed(how, u, v), u, v)
+        def step(i, old):
+            q = _vector(b, b.gep(x, [i]), I32)
+            q = b.xor(q, b.and_(b.ashr(q, same(31)), same(0x7FFFFFFF)))
+            _put(b, q, b.gep(out, [i]))
+            return [pick('<', q, old[0]), pick('>', q, old[1])]
+        ends = [[b.extract_element(v, I32(l)) for l in range(LANES)] for v in _loop(b, n, LANES, [same(0x7FFFFFFF), same(-0x7FFFFFFF)], step)]
+        small, large = (partial(pick, how) for how in '<>')
+        return cx.make_tuple(b, sig.return_type, [reduce(small, ends[0]), reduce(large, ends[1])])
+    return types.UniTuple(types.int32, 2)(*[types.intp]*3), emit
 
 # %% ../../nbs/deploy/vectors.ipynb #80504eb8
 def _make_take(index):
