@@ -302,13 +302,13 @@ def train_missing(
 
 # %% ../../nbs/experiment/ablation.ipynb #0f3ebdd3
 def _right(record, out):
-    p = R.load_predictions(out/'runs'/record['run_id']/'predictions.csv')
+    p = R.load_predictions(record.get('folder', out)/'runs'/record['run_id']/'predictions.csv')
     return dict(zip(p.ids, p.predicted == p.labels))
 
 def compare_runs(
     a:dict[int, dict], # records of an arm by seed
     b:dict[int, dict], # records of its reference by seed
-    out:Path, # folder for results, for the predictions
+    out:Path, # folder for results, for the predictions of records that don't name their own as `folder`
     level:float=.95, # confidence level
 ): # two Comparisons (over seeds, over images) in points of accuracy, and the differences by seed; None without a common seed
     "Arm minus reference, over the seeds that both have."
