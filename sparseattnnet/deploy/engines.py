@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['lazily', 'plain_net', 'onnx_bytes', 'onnxruntime_engine', 'openvino_engine', 'split_engine', 'EngineMissing',
-           'compiled_engine', 'fast_engine', 'engines_for']
+           'compiled_engine', 'fast_engine', 'triton_engine', 'engines_for']
 
 # %% ../../nbs/deploy/engines.ipynb #44dd66c8
 import copy
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from .export import FoldedNet
 from .fast import FastEngine
+from .gpu import FusedNet
 from ..experiment import benchmark as B
 from ..experiment.baselines import Baseline
 from ..method.model import SparseAttnNet
@@ -118,6 +119,17 @@ def split_engine(
 class EngineMissing(RuntimeError):
     "Raised where an engine lacks what it needs; the message says what."
 
+def _compiled(net, images, graphs):
+    import torch._inductor.config as how
+    net = net.to(images.device, memory_format=torch.channels_last)
+    ready = torch.compile(net, dynamic=False, mode='reduce-overhead' if graphs else None)
+    def run(x):
+        with torch.no_grad():
+            out = ready(x)
+            return out if isinstance(out, torch.Tensor) else out[0]
+    with how.patch(freezing=True): run(images)
+    return run
+
 def compiled_engine(
     model:nn.Module, # a rival on its device
     k:int|None=None, # selected pixels; None for a dense network
@@ -125,17 +137,7 @@ def compiled_engine(
     "PyTorch compiled, channels last, weights frozen; on a GPU with graphs."
     cuda = any(p.is_cuda for p in model.parameters())
     if not cuda and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'c++')))): raise EngineMissing('torch.compile needs a C++ compiler on a CPU; install g++, or leave this engine out')
-    def make(images):
-        import torch._inductor.config as how
-        net = plain_net(model, k, *images.shape[2:]).to(images.device, memory_format=torch.channels_last)
-        ready = torch.compile(net, dynamic=False, mode='reduce-overhead' if cuda else None)
-        def run(x):
-            with torch.no_grad():
-                out = ready(x)
-                return out if isinstance(out, torch.Tensor) else out[0]
-        with how.patch(freezing=True): run(images)
-        return run
-    return lazily(make)
+    return lazily(lambda images: _compiled(plain_net(model, k, *images.shape[2:]), images, cuda))
 
 compiled_engine.layout = torch.channels_last
 
@@ -150,9 +152,18 @@ def fast_engine(
         return lambda x: torch.from_numpy(e(x.numpy()))
     return lazily(make)
 
-fast_engine.only = SparseAttnNet
+def triton_engine(
+    model:SparseAttnNet, # one of ours, on a GPU
+    k:int, # selected pixels
+): # function of images (B, C, H, W) to logits (B, classes)
+    "The folded network with Triton's kernels, compiled with graphs; on a GPU alone."
+    if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
+    return lazily(lambda images: _compiled(FusedNet(model, *images.shape[2:], k).eval(), images, True))
+
+fast_engine.only = triton_engine.only = SparseAttnNet
+triton_engine.layout = torch.channels_last
 B.ENGINES |= dict(compiled=compiled_engine, onnxruntime=onnxruntime_engine, onnxruntime_split=split_engine(onnxruntime_engine),
-    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine)
+    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine, triton=triton_engine)
 
 # %% ../../nbs/deploy/engines.ipynb #a65e0cb8
 def engines_for(

@@ -63,14 +63,19 @@ def _fold_fine(self:FoldedNet, model):
 def _take(planes, idx): return planes.flatten(2).gather(2, idx[:, None].expand(-1, planes.shape[1], -1))
 
 @patch
-def _read(self:FoldedNet, images, features, scores):
-    c, attention = self.config, scores.sigmoid()
-    idx = (attention if c.select_on == 'attention' else scores).topk(self.k, 1).indices
+def _tokens(self:FoldedNet, images, features, idx): # (B, rows, k)
+    c = self.config
     gray = c.tokens == 'gray' and c.channels == 3
     parts = [self.xy[:, idx].transpose(0, 1), _take((images*self.luma).sum(1, keepdim=True) if gray else images, idx)]
     if c.pos_dim: parts.append(self.waves[:, idx].transpose(0, 1))
     if c.enrich: parts.append(_take(features, self.cell_of[idx]))
-    h = (self.w1 @ torch.cat(parts, 1) + self.b1).relu()
+    return torch.cat(parts, 1)
+
+@patch
+def _read(self:FoldedNet, images, features, scores):
+    c, attention = self.config, scores.sigmoid()
+    idx = (attention if c.select_on == 'attention' else scores).topk(self.k, 1).indices
+    h = (self.w1 @ self._tokens(images, features, idx) + self.b1).relu()
     r = (self.w2 @ h + self.b2).relu()
     g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
     s = (r @ g[:, :, None])[:, :, 0] + self.at_cls + (self.k + 1)*float(EPS)
@@ -78,6 +83,7 @@ def _read(self:FoldedNet, images, features, scores):
     w = g*(g*(u[:, None] @ r)[:, 0] + float(EPS)*u.sum(1, keepdim=True))
     return idx, [(h @ w[:, :, None])[:, :, 0], w.sum(1, keepdim=True), ((self.at_cls + float(EPS))*u).sum(1, keepdim=True)]
 
+# %% ../../nbs/deploy/export.ipynb #20652d91
 @patch
 def forward(self:FoldedNet,
     images:Tensor, # (B, C, H, W) in [0, 1]
