@@ -136,9 +136,10 @@ class FusedNet(FoldedNet):
         for name, a in dict(p1=_filled(self.w1.T, I, D), c1=_filled(self.b1[:, 0], D), p2=_filled(self.w2.T, D, D), c2=_filled(self.b2[:, 0], D)).items(): self.register_buffer(name, a)
 
     def _read(self, images, features, scores):
-        c, attention, keys = self.config, scores.sigmoid(), len(self.w2)
+        c, keys, scores = self.config, len(self.w2), scores.float()
+        attention = scores.sigmoid()
         idx = select(attention if c.select_on == 'attention' else scores, self.k)
-        tokens, g = self._tokens(images, features, idx), attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
+        tokens, g = self._tokens(images, features, idx).float(), attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
         u = self.query/(_sums(self, tokens, g)[0][:, :keys] + self.at_cls + (self.k + 1)*float(EPS))
         out, total = _sums(self, tokens, g, F.pad(u, (0, self.p1.shape[1] - keys)))
         return idx, [out[:, :len(self.w1)], total, ((self.at_cls + float(EPS))*u).sum(1, keepdim=True)]
