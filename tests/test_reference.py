@@ -114,3 +114,5 @@ def test_a_new_name_goes_wherever_the_old_one_stood(reference):
     assert R.read_json(reference[0]/'runs'/new/'record.json')['renamed'] == {'from': old, 'because': 'a test'}
     left = [p.name for p in reference[0].rglob('*') if p.is_file() and old in p.read_text(errors='ignore')]
     assert left == ['record.json']
+    N.rename(reference[0], {new: old[:-8] + '1'*8}, 'again')
+    assert R.read_json(reference[0]/'runs'/(old[:-8] + '1'*8)/'record.json')['renamed'] == {'from': new, 'because': 'again', 'before': {'from': old, 'because': 'a test'}}

@@ -89,7 +89,8 @@ def rename(reference, names, why):
     for old, new in names.items():
         os.rename(reference/'runs'/old, reference/'runs'/new)
         record = reference/'runs'/new/'record.json'
-        R.write_json(record, R.read_json(record) | {'renamed': {'from': '', 'because': why}})
+        r = R.read_json(record)
+        R.write_json(record, r | {'renamed': {'from': '', 'because': why} | ({'before': r['renamed']} if 'renamed' in r else {})})
     changed = {}
     for f in sorted(p for p in reference.rglob('*') if p.suffix in ('.json', '.csv', '.md', '.tex')):
         text = was = f.read_text(encoding='utf-8')
@@ -99,7 +100,8 @@ def rename(reference, names, why):
             with R.atomic_path(f) as part: part.write_text(text, encoding='utf-8')
     for old, new in names.items():
         record = reference/'runs'/new/'record.json'
-        R.write_json(record, R.check_record(R.read_json(record) | {'renamed': {'from': old, 'because': why}}))
+        r = R.read_json(record)
+        R.write_json(record, R.check_record(r | {'renamed': r['renamed'] | {'from': old}}))
     for f in reference.glob('*.provenance.json'):
         about = R.read_json(f)
         R.write_json(f, about | {'files': {n: R.sha256_file(reference/n) if sha == changed.get(n) else sha for n, sha in about['files'].items()}})

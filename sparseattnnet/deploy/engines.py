@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 import torch
 from torch import nn
-from .export import FoldedNet
+from .export import FoldedNet, onnx_session
 from .fast import FastEngine
 from .gpu import FusedNet
 from ..experiment import benchmark as B
@@ -73,12 +73,9 @@ def onnxruntime_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "ONNX Runtime on the CPU, all optimisations, the batch as a constant."
-    import onnxruntime
+    import onnxruntime # what is missing is told before anything is timed
     def make(images):
-        o = onnxruntime.SessionOptions()
-        o.intra_op_num_threads, o.inter_op_num_threads = threads or torch.get_num_threads(), 1
-        o.add_free_dimension_override_by_name('batch', len(images))
-        s = onnxruntime.InferenceSession(onnx_bytes(model, k, *images.shape[2:]), o, providers=['CPUExecutionProvider'])
+        s = onnx_session(onnx_bytes(model, k, *images.shape[2:]), threads or torch.get_num_threads(), len(images))
         return lambda x: torch.from_numpy(s.run(['logits'], {'images': x.numpy()})[0])
     return lazily(make)
 

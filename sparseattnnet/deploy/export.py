@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCRIPT', 'TOLERANCE', 'TENSORRT_K', 'READERS', 'QUANTISED', 'KEPT', 'FoldedNet', 'trial_images', 'ExportFailed',
-           'parity', 'check_files', 'export_onnx', 'quantise_onnx']
+           'parity', 'onnx_session', 'check_files', 'export_onnx', 'quantise_onnx']
 
 # %% ../../nbs/deploy/export.ipynb #6c117840
 import json
@@ -169,9 +169,20 @@ def _write_program(net, path, channels):
         with open(part, 'wb') as f: torch.export.save(program, f)
 
 # %% ../../nbs/deploy/export.ipynb #52b49e0f
-def _in_onnxruntime(file):
+def onnx_session(
+    file:str|Path|bytes, # an ONNX file, or what stands in one
+    threads:int=0, # threads; 0 leaves it to ONNX Runtime
+    batch:int=0, # images of every call; 0 leaves that open
+): # an InferenceSession
+    "ONNX Runtime on the CPU, with all its optimisations."
     import onnxruntime
-    session = onnxruntime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
+    o = onnxruntime.SessionOptions()
+    if threads: o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
+    if batch: o.add_free_dimension_override_by_name('batch', batch)
+    return onnxruntime.InferenceSession(file if isinstance(file, bytes) else str(file), o, providers=['CPUExecutionProvider'])
+
+def _in_onnxruntime(file):
+    session = onnx_session(file)
     return lambda x: session.run(None, {'images': x})
 
 def _in_openvino(file):
@@ -186,6 +197,7 @@ def _in_torch(file):
     net = torch.export.load(file).module()
     return lambda x: [t.detach().numpy() for t in net(torch.as_tensor(x))]
 
+# %% ../../nbs/deploy/export.ipynb #d26aae17
 READERS = {'onnxruntime': ('model.onnx', _in_onnxruntime), 'openvino': ('model.onnx', _in_openvino), 'torch': ('model.pt2', _in_torch)}
 
 def check_files(
