@@ -330,7 +330,9 @@ def publish(
     stamps, copied = [R.read_json(out/'notebooks'/f'{j.name}.job.json') for j in jobs], []
     files = [out/f for s in stamps for f in s['artefacts']]
     named = {r for f in files if f.name.endswith('.provenance.json') for r in R.read_json(f)['runs']}
-    files += [out/'runs'/r/n for r in sorted(named) for n in ('record.json', 'split.json', 'predictions.csv')]
+    mine = {r for r in named if (out/'runs'/r/'record.json').exists()} # the others were read from where they are published already
+    if lost := sorted(r for r in named - mine if not (to/'runs'/r/'record.json').exists()): raise FileNotFoundError(f"run {lost[0]}: an artefact names it, but it lies neither in {out/'runs'} nor in {to/'runs'}; train it again")
+    files += [out/'runs'/r/n for r in sorted(mine) for n in ('record.json', 'split.json', 'predictions.csv')]
     for f in dict.fromkeys(files):
         if f.suffix == '.safetensors' and f.stat().st_size > limit: continue
         target = to/(f.relative_to(out) if 'runs' in f.relative_to(out).parts else f.name)
