@@ -5,17 +5,15 @@
 # %% auto #0
 __all__ = ['CONTEST', 'REST', 'NEVER', 'STAGES', 'AGAIN', 'PEAK_TAPS', 'PEAK_CALLS', 'ROUNDS', 'CHILD', 'NOTHING', 'SIDES', 'KS',
            'K_SIDE', 'OURS', 'entries', 'steps_down', 'contest', 'exponents', 'growth', 'crossing', 'break_even',
-           'stages', 'multiplying', 'limits', 'on_gpu', 'peak_here', 'mean_file', 'memory', 'run_bench', 'main']
+           'stages', 'multiplying', 'limits', 'on_gpu', 'peak_here', 'memory', 'run_bench', 'main']
 
 # %% ../../nbs/deploy/bench.ipynb #74a24297
 import argparse
-import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -301,17 +299,8 @@ def peak_here(
 NOTHING = 'no network: the mean of each image'
 
 class _Mean(torch.nn.Module):
+    in_channels = 1
     def forward(self, x): return x.mean((2, 3)).repeat(1, 3)
-
-def mean_file(
-    side:int, # side of the images, pixels
-)->bytes: # an ONNX file
-    "A network that does next to nothing, as a file."
-    made = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        torch.onnx.export(_Mean(), (torch.rand(2, 1, side, side),), made, input_names=['images'], output_names=['logits'], dynamic_axes={'images': {0: 'batch'}, 'logits': {0: 'batch'}}, opset_version=18, dynamo=False)
-    return made.getvalue()
 
 def _in_child(name, rival, engine, batch, side, threads, content): # content: an ONNX file, or nothing
     file = Path(tempfile.gettempdir())/f'bench-{os.getpid()}.onnx' if content else ''
@@ -334,7 +323,8 @@ def memory(
     "Peak memory of every network in every engine, each in a process of its own; of nothing at all where an engine reads a file."
     if not Path('/proc/self/clear_refs').exists(): return []
     reads = lambda engine: engine.startswith(('onnx', 'openvino'))
-    jobs = [(NOTHING, Rival('tiny_cnn'), e, lambda: mean_file(side)) for e in dict.fromkeys(e for _, e in entered) if reads(e)]
+    mean = _Mean()
+    jobs = [(NOTHING, Rival('tiny_cnn'), e, lambda: E.onnx_bytes(mean, None, side, side)) for e in dict.fromkeys(e for _, e in entered) if reads(e)]
     for (name, engine), (r, model, k) in entered.items():
         if engine == 'compiled': continue # the peak would be the compiler's
         jobs.append((name, replace(r, k=k or 0), engine, (lambda m=model, k=k: E.onnx_bytes(m, k, side, side)) if reads(engine) else bytes))
