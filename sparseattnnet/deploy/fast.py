@@ -12,13 +12,14 @@ __all__ = ['CONV', 'DEAL', 'SPILL', 'INF', 'EPS', 'fold_norm', 'Head', 'plan_hea
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product, takewhile
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
 from fastcore.basics import patch
 from ..method.model import SparseAttnNet, config_from_dict
-from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_row, jit, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys
+from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys
 
 # %% ../../nbs/deploy/fast.ipynb #0d917b7b
 def _double(t): return t.detach().double().cpu().numpy()
@@ -66,17 +67,19 @@ def plan_head(
 class Planes(NamedTuple):
     "Where some channels lie in memory; all in floats."
     base:int # first number of the first channel
-    stride:int # from one channel to the next
+    stride:int # from one plane to the next
     pitch:int # from one line to the next
-    pad:int # width of the border
+    pad:int # width of the border of a plane
     rows:int # lines inside the border
     cols:int # pixels of a line inside the border
     count:int # channels
+    deal:int=1 # 2 or 4: the pixels of a channel are dealt out to 2² or 4² planes, by line and column
+    before:int=0 # lines and columns that the planes begin before the first pixel
 
 # %% ../../nbs/deploy/fast.ipynb #351b6dc0
 class Plan:
     "Memory that is given away piece by piece, and the steps of the coarse net."
-    def __init__(self): self.size, self.steps, self.taps, self.weights, self.biases, self.free = 0, [], [], [], [], []
+    def __init__(self): self.size, self.steps, self.taps, self.weights, self.biases, self.free, self.given = 0, [], [], [], [], [], {}
 
     def floats(self,
         n:int, # how many
@@ -87,13 +90,14 @@ class Plan:
         if (size, at) in self.free: self.free.remove((size, at))
         else: self.size += n
         if size > n: self.free.append((size - n, at + n))
+        self.given[at] = n
         return at
 
     def give_back(self,
         p:Planes, # planes that no step to come reads
     ):
         "Let the place of planes be given away again."
-        self.free.append((round_up(p.count, 4)*p.stride, p.base))
+        self.free.append((self.given.pop(p.base), p.base))
 
     def planes(self,
         count:int, # channels
@@ -101,11 +105,13 @@ class Plan:
         cols:int, # pixels a line
         pad:int=0, # width of the border
         pitch:int=0, # floats a line; 0 for what is needed
+        deal:int=1, # over how many lines and columns the pixels are dealt out
+        before:int=0, # lines and columns before the first pixel, of dealt pixels
     )->Planes: # their place
-        "Give away planes, with room for whole tiles and for four channels at a time."
+        "Give away planes, with room for whole tiles."
         pitch = pitch or cols + 2*pad
-        stride = round_up((rows + 2*pad + 2)*pitch + 2*TILE, 16)
-        return Planes(self.floats(round_up(count, 4)*stride), stride, pitch, pad, rows, cols, count)
+        stride = round_up((-(-(rows + before)//deal) + 2*pad + 2)*pitch + 2*TILE, 16)
+        return Planes(self.floats(count*deal**2*stride), stride, pitch, pad, rows, cols, count, deal, before or pad*deal)
 
 # %% ../../nbs/deploy/fast.ipynb #0755d3fc
 CONV, DEAL = 0, 1
@@ -115,48 +121,51 @@ SPILL = 4*LANES + 4 # floats that may be written behind the last line of a map
 def deal(self:Plan,
     x:Planes, # input, its border filled
     q:int, # border that the convolution needs
-    pad:int, # border that its result will have
-)->Planes: # four planes a channel: even and odd lines, even and odd columns
-    "Add the step that deals lines and columns out for a convolution with stride 2."
-    rows, cols, skip = x.rows + 2*q, x.cols + 2*q, x.pad - q
-    y = self.planes(4*x.count, (rows + 1)//2, (cols + 1)//2, pitch=(cols + 1)//2 + 2*pad)
-    self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, rows, cols, x.count, 0, 0, 0, *y])
-    return y
+    many:int, # over how many lines and columns: 2 or 4
+    pitch:int, # floats a line that the results to come need
+)->Planes: # many² planes a channel
+    "Add the step that deals out lines and columns for one or two convolutions with stride 2."
+    skip, pitch = x.pad - q, max(pitch, -(-(x.cols + 2*q)//many))
+    y = self.planes(x.count, x.rows + q, x.cols + q, pitch=pitch, deal=many, before=q)
+    self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, x.rows + 2*q, x.cols + 2*q, x.count, many, 0, 0, *y[:7], 0, 0, 0, 0])
+    return y._replace(rows=x.rows, cols=x.cols)
 
 # %% ../../nbs/deploy/fast.ipynb #57be2a98
 @patch
 def layer(self:Plan,
-    x:Planes, # input
+    x:Planes, # input; with stride 2, dealt out
     w:np.ndarray, # weights (channels, inputs, K, K); with one input and several channels of x it is depthwise
     b:np.ndarray, # biases (channels,)
     stride:int=1, # 1 or 2
-    pad:int=0, # border that the result needs
+    pad:int=0, # border that the planes of the result need
     relu:bool=True, # whether negative results become zero
-)->Planes: # result
+)->Planes: # result, dealt out over half as many lines and columns as x is
     "Add a convolution with reflected border and, by default, a ReLU."
     n_out, n_in, side, _ = w.shape
-    q, own = side//2, n_in < x.count
-    rows, cols = ((n + 2*q - side)//stride + 1 for n in (x.rows, x.cols))
-    if stride == 2:
-        x = self.deal(x, q, pad)
-        at = lambda c, ky, kx: (4*c + 2*(ky % 2) + kx % 2)*x.stride + ky//2*x.pitch + kx//2
-    else: at = lambda c, ky, kx: c*x.stride + (x.pad - q + ky)*x.pitch + x.pad - q + kx
+    q, own, n, m = side//2, n_in < x.count, x.deal, x.deal//stride
+    rows, cols = ((size + 2*q - side)//stride + 1 for size in (x.rows, x.cols))
     window = [(ky, kx) for ky in range(side) for kx in range(side)]
-    if own: taps, packed, many = [[at(c, *t) for t in window] for c in range(n_out)], _single(w.reshape(n_out, -1)), 1
-    else:
-        packed, many = pack_weights(w.reshape(n_out, -1)), 4
-        taps = [[at(c, *t) for c in range(n_in) for t in window]]*len(packed)
-    y = self.planes(n_out, rows, cols, pad, x.pitch)
-    if stride == 2: self.give_back(x)
-    where = [sum(map(np.size, p)) for p in (self.taps, self.weights, self.biases)]
-    self.steps.append([CONV, x.base, where[0], len(taps[0]), *where[1:], len(taps), many, (rows - 1)*x.pitch + cols, relu, *y])
-    for p, new in zip((self.taps, self.weights, self.biases), (taps, packed, pack_bias(b))): p.append(np.ravel(new))
+    packed, many = (_single(w.reshape(n_out, -1)), 1) if own else (pack_weights(w.reshape(n_out, -1)), 4)
+    y = self.planes(round_up(n_out, many), rows, cols, pad, x.pitch, m)._replace(count=n_out)
+    where = [sum(map(np.size, p)) for p in (self.weights, self.biases)]
+    for p in product(range(m), repeat=2): # the planes that the results are dealt out to
+        def at(c, *k):
+            (ly, py), (lx, px) = (divmod(stride*a + b - q + x.before, n) for a, b in zip(p, k))
+            return (c*n*n + py*n + px)*x.stride + ly*x.pitch + lx
+        taps = [[at(c, *t) for t in window] for c in range(n_out)] if own else [[at(c, *t) for c in range(n_in) for t in window]]*len(packed)
+        lines, columns = (-(-(size - a)//m) for size, a in zip((rows, cols), p))
+        far = [(size - 1 - a) % m for size, a in zip((rows, cols), p)]
+        self.steps.append([CONV, x.base, sum(map(np.size, self.taps)), len(taps[0]), *where, len(taps), many, (lines - 1)*x.pitch + columns, relu,
+            y.base + (p[0]*m + p[1])*y.stride, m*m*y.stride, y.pitch, pad, lines, columns, n_out, *p, *far])
+        self.taps.append(np.ravel(taps))
+    self.weights.append(np.ravel(packed))
+    self.biases.append(pack_bias(b))
     return y
 
 # %% ../../nbs/deploy/fast.ipynb #1535312d
 class Coarse(NamedTuple):
     "The coarse net, ready to run."
-    steps:np.ndarray # int64 (steps, 17)
+    steps:np.ndarray # int64 (steps, 21)
     taps:np.ndarray # int64
     weights:np.ndarray # float32
     biases:np.ndarray # float32
@@ -164,6 +173,20 @@ class Coarse(NamedTuple):
     features:Planes # what the last layer gives
     map:Planes # the map, one plane for each pixel of a cell
     cell:int # side of a cell, pixels
+
+def _border(layers, deal=1): # that these layers need before the next stride, or before the first of them
+    until = next((i for i, (c, _) in enumerate(layers) if c.stride[0] == 2), len(layers) - 1)
+    return max([c.kernel_size[0]//2 for c, _ in (layers[:until + 1] if deal == 1 else layers[:1])], default=0)
+
+def _dealt(plan, x, layers): # ready for all strides that follow one another
+    two = [c for c, _ in takewhile(lambda l: l[0].stride[0] == 2, layers)]
+    cols, deal, pitch = x.cols, 2**len(two), 0
+    for i, c in enumerate(two):
+        cols, deal = (cols - 1)//2 + 1, deal//2
+        pitch = max(pitch, -(-cols//deal) + 2*-(-_border(layers[i + 1:], deal)//deal))
+    y = plan.deal(x, two[0].kernel_size[0]//2, 2**len(two), pitch)
+    plan.give_back(x)
+    return y
 
 def plan_coarse(
     net, # a `CoarseAttention`
@@ -174,12 +197,11 @@ def plan_coarse(
     "Fold and lay out the coarse net (Eqs. 2–3)."
     layers = list(zip(net.conv[::3], net.conv[1::3]))
     if any(c.padding_mode != 'reflect' for c, _ in layers): raise ValueError(f"padding_mode={layers[0][0].padding_mode!r}: the fast engine knows 'reflect'; run this model with torch")
-    def border(i):
-        first = next((j for j in range(i, len(layers)) if layers[j][0].stride[0] == 2), len(layers) - 1)
-        return max([c.kernel_size[0]//2 for c, _ in layers[i:first + 1]], default=0)
-    x = image = plan.planes(net.channels, H, W, border(0))
+    x = image = plan.planes(net.channels, H, W, _border(layers))
     for i, (c, norm) in enumerate(layers):
-        read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], border(i + 1))
+        if c.stride[0] > x.deal: x = _dealt(plan, x, layers[i:])
+        deal = x.deal//c.stride[0]
+        read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], -(-_border(layers[i + 1:], deal)//deal))
         plan.give_back(read)
     last = plan.layer(x, *fold_norm(net.head[0], net.head[1] if len(net.head) > 1 else None), relu=len(net.head) > 1)
     arrays = [np.concatenate(p).astype(t) for p, t in ((plan.taps, np.int64), (plan.weights, np.float32), (plan.biases, np.float32))]
@@ -187,26 +209,27 @@ def plan_coarse(
 
 # %% ../../nbs/deploy/fast.ipynb #18242a13
 @jit
-def _reflect(m, base, stride, pitch, pad, rows, cols, count):
+def _reflect(m, base, stride, pitch, pad, rows, cols, count, top, left, bottom, right):
     for c in range(count):
         o = base + c*stride
         for y in range(pad, pad + rows):
-            r = o + y*pitch
+            r = o + y*pitch + pad
             for j in range(pad):
-                m[r + pad - 1 - j] = m[r + pad + 1 + j]
-                m[r + pad + cols + j] = m[r + pad + cols - 2 - j]
+                m[r - 1 - j] = m[r + 1 + j - left]
+                m[r + cols + j] = m[r + cols - 2 - j + right]
         for j in range(pad):
-            for to, of in ((pad - 1 - j, pad + 1 + j), (pad + rows + j, pad + rows - 2 - j)):
+            for to, of in ((pad - 1 - j, pad + 1 + j - top), (pad + rows + j, pad + rows - 2 - j + bottom)):
                 a, b, n = o + to*pitch, o + of*pitch, cols + 2*pad
                 copy_row(m.ctypes.data + 4*b, n, m.ctypes.data + 4*a)
 
 @jit
-def _deal(m, src, stride, pitch, rows, cols, count, to):
-    am, n = m.ctypes.data, (cols + 1)//2
+def _deal(m, src, stride, pitch, rows, cols, count, many, to):
+    am, n = m.ctypes.data, (cols + many - 1)//many
     for c in range(count):
         for y in range(rows):
-            o = to[0] + (4*c + 2*(y % 2))*to[1] + y//2*to[2]
-            deal_row(am + 4*(src + c*stride + y*pitch), n, am + 4*o, am + 4*(o + to[1]))
+            a, o = am + 4*(src + c*stride + y*pitch), am + 4*(to[0] + (c*many + y % many)*many*to[1] + y//many*to[2])
+            if many == 4: deal_4(a, n, o, to[1])
+            else: deal_2(a, n, o, to[1])
 
 # %% ../../nbs/deploy/fast.ipynb #e710f85e
 @jit
@@ -221,7 +244,7 @@ def run_coarse(
         for y in range(p.rows):
             o = p.base + c*p.stride + (y + p.pad)*p.pitch + p.pad
             copy_row(image.ctypes.data + 4*(c*p.rows + y)*p.cols, p.cols, m.ctypes.data + 4*o)
-    _reflect(m, p.base, p.stride, p.pitch, p.pad, p.rows, p.cols, p.count)
+    _reflect(m, p.base, p.stride, p.pitch, p.pad, p.rows, p.cols, p.count, 0, 0, 0, 0)
     am, at, aw, ab = m.ctypes.data, net.taps.ctypes.data, net.weights.ctypes.data, net.biases.ctypes.data
     for s in net.steps:
         y = s[10:]
@@ -229,8 +252,8 @@ def run_coarse(
             floor = np.float32(0) if s[9] else np.float32(-np.inf)
             out = am + 4*(y[0] + y[3]*(y[2] + 1))
             shifted_sums(out, y[1], am + 4*s[1], at + 8*s[2], s[3], aw + 4*s[4], ab + 4*s[5], floor, s[6], s[7], s[8])
-            if y[3]: _reflect(m, y[0], y[1], y[2], y[3], y[4], y[5], y[6])
-        else: _deal(m, s[1], s[2], s[3], s[4], s[5], s[6], y)
+            if y[3]: _reflect(m, y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7], y[8], y[9], y[10])
+        else: _deal(m, s[1], s[2], s[3], s[4], s[5], s[6], s[7], y)
 
 # %% ../../nbs/deploy/fast.ipynb #802c1177
 @jit
