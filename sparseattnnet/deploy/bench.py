@@ -149,7 +149,7 @@ AGAIN = 20
 @jit
 def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
     m, k, (C, H, W) = room.memory, fine.k, image.shape
-    scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + k]
+    scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + fine.tiles*F.TILE]
     for _ in range(n):
         if stage == 0:
             F.run_coarse(m, coarse, image)
@@ -158,11 +158,12 @@ def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
             F.unfold_map(m, coarse.map, coarse.cell, H, W, scores)
             F.select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one)
         elif stage == 2:
-            F.fill_gates(scores, room.idx, fine.flags[4], gates)
-            F.token_rows(m, fine, coarse.features, flat, room.idx, room.cell)
+            F.fill_gates(scores, room.idx, k, fine.flags[4], gates)
+            for t in range(fine.tiles): F.token_rows(m, fine, coarse.features, flat, room.idx[t*F.TILE:(t + 1)*F.TILE], room.place)
         elif stage == 3:
-            F.embed_rows(m, fine)
-            F.read_out(m, fine, gates, room.u, room.v, gates[:0])
+            room.sums[:] = 0
+            for t in range(fine.tiles): F.embed_rows(m, fine, t, room.sums)
+            F.read_out(m, fine, room.u, room.sums, room.v, gates[:0])
         else: F.classify(room.v, head, room.hidden, logits)
 
 # %% ../../nbs/deploy/bench.ipynb #7a8398a0

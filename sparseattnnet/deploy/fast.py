@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from ..method.model import SparseAttnNet, config_from_dict
-from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys
+from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys, weigh_rows
 
 # %% ../../nbs/deploy/fast.ipynb #0d917b7b
 def _double(t): return t.detach().double().cpu().numpy()
@@ -131,13 +131,18 @@ def deal(self:Plan,
     return y._replace(rows=x.rows, cols=x.cols)
 
 # %% ../../nbs/deploy/fast.ipynb #57be2a98
+def _mirrors(size, first, step, border): # of the lines first, first + step, …: a mirror on the first and the last line: 0, beside it: 1, where none is needed: -1
+    last = step*((size - 1)//step) + border if step > 1 else size - 1 + border # that is read
+    need = lambda beyond: any(i % step == first for i in beyond)
+    return (min(first, 1) if need(range(-border, 0)) else -1), (min((size - 1 - first) % step, 1) if need(range(size, last + 1)) else -1)
+
 @patch
 def layer(self:Plan,
     x:Planes, # input; with stride 2, dealt out
     w:np.ndarray, # weights (channels, inputs, K, K); with one input and several channels of x it is depthwise
     b:np.ndarray, # biases (channels,)
     stride:int=1, # 1 or 2
-    pad:int=0, # border that the planes of the result need
+    border:int=0, # border that the result needs, pixels
     relu:bool=True, # whether negative results become zero
 )->Planes: # result, dealt out over half as many lines and columns as x is
     "Add a convolution with reflected border and, by default, a ReLU."
@@ -146,7 +151,7 @@ def layer(self:Plan,
     rows, cols = ((size + 2*q - side)//stride + 1 for size in (x.rows, x.cols))
     window = [(ky, kx) for ky in range(side) for kx in range(side)]
     packed, many = (_single(w.reshape(n_out, -1)), 1) if own else (pack_weights(w.reshape(n_out, -1)), 4)
-    y = self.planes(round_up(n_out, many), rows, cols, pad, x.pitch, m)._replace(count=n_out)
+    y = self.planes(round_up(n_out, many), rows, cols, -(-border//m), x.pitch, m)._replace(count=n_out)
     where = [sum(map(np.size, p)) for p in (self.weights, self.biases)]
     for p in product(range(m), repeat=2): # the planes that the results are dealt out to
         def at(c, *k):
@@ -154,9 +159,9 @@ def layer(self:Plan,
             return (c*n*n + py*n + px)*x.stride + ly*x.pitch + lx
         taps = [[at(c, *t) for t in window] for c in range(n_out)] if own else [[at(c, *t) for c in range(n_in) for t in window]]*len(packed)
         lines, columns = (-(-(size - a)//m) for size, a in zip((rows, cols), p))
-        far = [(size - 1 - a) % m for size, a in zip((rows, cols), p)]
+        mirrors = [side for ends in zip(*(_mirrors(size, a, m, border) for size, a in zip((rows, cols), p))) for side in ends]
         self.steps.append([CONV, x.base, sum(map(np.size, self.taps)), len(taps[0]), *where, len(taps), many, (lines - 1)*x.pitch + columns, relu,
-            y.base + (p[0]*m + p[1])*y.stride, m*m*y.stride, y.pitch, pad, lines, columns, n_out, *p, *far])
+            y.base + (p[0]*m + p[1])*y.stride, m*m*y.stride, y.pitch, y.pad, lines, columns, n_out, *mirrors])
         self.taps.append(np.ravel(taps))
     self.weights.append(np.ravel(packed))
     self.biases.append(pack_bias(b))
@@ -200,8 +205,7 @@ def plan_coarse(
     x = image = plan.planes(net.channels, H, W, _border(layers))
     for i, (c, norm) in enumerate(layers):
         if c.stride[0] > x.deal: x = _dealt(plan, x, layers[i:])
-        deal = x.deal//c.stride[0]
-        read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], -(-_border(layers[i + 1:], deal)//deal))
+        read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], _border(layers[i + 1:], x.deal//c.stride[0]))
         plan.give_back(read)
     last = plan.layer(x, *fold_norm(net.head[0], net.head[1] if len(net.head) > 1 else None), relu=len(net.head) > 1)
     arrays = [np.concatenate(p).astype(t) for p, t in ((plan.taps, np.int64), (plan.weights, np.float32), (plan.biases, np.float32))]
@@ -210,17 +214,18 @@ def plan_coarse(
 # %% ../../nbs/deploy/fast.ipynb #18242a13
 @jit
 def _reflect(m, base, stride, pitch, pad, rows, cols, count, top, left, bottom, right):
+    am, n = m.ctypes.data, cols + 2*pad
     for c in range(count):
         o = base + c*stride
-        for y in range(pad, pad + rows):
-            r = o + y*pitch + pad
-            for j in range(pad):
-                m[r - 1 - j] = m[r + 1 + j - left]
-                m[r + cols + j] = m[r + cols - 2 - j + right]
+        if left >= 0:
+            for r in range(o + pad*(pitch + 1), o + pad + (pad + rows)*pitch, pitch):
+                for j in range(pad): m[r - 1 - j] = m[r + 1 + j - left]
+        if right >= 0:
+            for r in range(o + pad*(pitch + 1) + cols, o + pad + cols + (pad + rows)*pitch, pitch):
+                for j in range(pad): m[r + j] = m[r - 2 - j + right]
         for j in range(pad):
-            for to, of in ((pad - 1 - j, pad + 1 + j - top), (pad + rows + j, pad + rows - 2 - j + bottom)):
-                a, b, n = o + to*pitch, o + of*pitch, cols + 2*pad
-                copy_row(m.ctypes.data + 4*b, n, m.ctypes.data + 4*a)
+            if top >= 0: copy_row(am + 4*(o + (pad + 1 + j - top)*pitch), n, am + 4*(o + (pad - 1 - j)*pitch))
+            if bottom >= 0: copy_row(am + 4*(o + (pad + rows - 2 - j + bottom)*pitch), n, am + 4*(o + (pad + rows + j)*pitch))
 
 @jit
 def _deal(m, src, stride, pitch, rows, cols, count, many, to):
@@ -426,15 +431,15 @@ def select(
 class Fine(NamedTuple):
     "The fine branch, ready to run."
     k:int # pixels selected
-    stride:int # floats from one row to the next
-    rows:tuple # where token rows, hidden rows, key rows and the weights begin
+    tiles:int # tiles of tokens
+    rows:tuple # where the token rows of a tile, the hidden rows, the key rows and the weights of a tile begin
     sizes:tuple # token rows, hidden rows, key rows
     flags:tuple # ranks attention, gray of three channels, sines and cosines, coarse features, gate
-    places:tuple # x, y (float32) and cell (int32) of every pixel
+    places:tuple # x of every column, y of every line (float32), and what each adds to the place of a cell (int32)
     taps:tuple # of embedding and keys, int64
     weights:tuple # of embedding and keys
     biases:tuple # of embedding and keys
-    cls:tuple # rectified keys of CLS, its query over the number of heads, 1 over the number of keys; float32
+    cls:tuple # rectified keys of CLS, its query over the number of heads, 1 over the number of keys, and 0; float32
     scores:int # where the map goes
     gates:int # where the gates go
 
@@ -451,27 +456,32 @@ def plan_fine(
     (w1, b1), (w2, b2), to_k = fold_norm(first), fold_norm(second), _double(fine.to_k.weight)
     layers = [(w1, b1), (to_k @ w2, to_k @ b2)]
     sizes = w1.shape[1], round_up(len(w1), 4), round_up(len(to_k), 4)
-    stride = round_up(k, TILE) + 16
-    rows = tuple(plan.floats(n*stride + TILE) for n in (*sizes, 1))
+    tiles = -(-k//TILE)
+    rows = tuple(plan.floats(n*TILE) for n in (sizes[0], tiles*sizes[1], tiles*sizes[2], 1))
     wide = np.pad(layers[1][0], ((0, 0), (0, sizes[1] - len(w1))))
-    y, x = np.divmod(np.arange(H*W), W)
-    places = _single((2*x + 1)/W - 1), _single((2*y + 1)/H - 1), (y//coarse.cell*f.pitch + x//coarse.cell).astype(np.int32)
-    taps = tuple(np.tile(stride*np.arange(n), (max(1, m//4), 1)) for n, m in zip((*sizes, sizes[2]), (*sizes[1:], 4)))
+    y, x = np.arange(H), np.arange(W)
+    places = _single((2*x + 1)/W - 1), _single((2*y + 1)/H - 1), (x//coarse.cell).astype(np.int32), (y//coarse.cell*f.pitch).astype(np.int32)
+    taps = tuple(np.tile(TILE*np.arange(n), (max(1, m//4), 1)) for n, m in zip((*sizes, sizes[2]), (*sizes[1:], 4)))
     full = lambda a: np.pad(_single(a), (0, sizes[2] - len(a)))
-    cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k)))
+    cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
     flags = c.select_on == 'attention', c.tokens == 'gray' and c.channels == 3, c.pos_dim > 0, c.enrich, c.gate
-    return Fine(k, stride, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(k))
+    return Fine(k, tiles, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(tiles*TILE))
 
 # %% ../../nbs/deploy/fast.ipynb #430b0ebd
 @jit
 def fill_gates(
     scores, # float32 (n,)
-    idx, # int32, selected pixels
+    idx, # int32, selected pixels; filled up to whole tiles
+    k, # how many they are
     gated, # False: every gate is 1
-    gates, # float32 (k,), filled
+    gates, # float32, whole tiles, filled; 0 behind the k-th
 ):
     "Coarse attention at the selected pixels."
-    for j in range(len(gates)): gates[j] = sigmoid(scores[idx[j]]) if gated else np.float32(1)
+    n = len(gates)
+    idx[k:n] = idx[k - 1]
+    for j in range(n): gates[j] = scores[idx[j]] if gated else np.float32(1)
+    if gated: logistic_row(gates.ctypes.data, n)
+    gates[k:] = 0
 
 # %% ../../nbs/deploy/fast.ipynb #4d967837
 @quick_jit
@@ -480,30 +490,29 @@ def token_rows(
     net, # a `Fine`
     features, # planes of the coarse features
     image, # float32 (C, H*W)
-    idx, # int32, selected pixels
-    cell, # int32, room for their cells
+    idx, # int32 (TILE,), selected pixels
+    place, # int32 (TILE,), room for the places of their cells
 ):
-    "x, y, values, and what else a token holds, row by row (Eq. 1, §2.2)."
-    k, n, o, (_, gray, waves, enrich, _) = net.k, net.stride, net.rows[0], net.flags
-    for place in net.places[:2]:
-        row = m[o:o + k]
-        for j in range(k): row[j] = place[idx[j]]
-        o += n
+    "x, y, values, and what else a token holds, row by row, of one tile (Eq. 1, §2.2)."
+    (_, gray, waves, enrich, _), (xs, ys, across, down), W = net.flags, net.places, len(net.places[0])
+    share, o, n = 1/W, net.rows[0], 2
+    for j in range(TILE):
+        line = np.int32((idx[j] + .5)*share)
+        column = idx[j] - line*np.int32(W)
+        m[o + j], m[o + TILE + j], place[j] = xs[column], ys[line], across[column] + down[line]
     for c in range(1 if gray else len(image)):
-        row = m[o:o + k]
-        for j in range(k): row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2, idx[j]] if gray else image[c, idx[j]]
-        o += n
+        row = m[o + n*TILE:o + (n + 1)*TILE]
+        for j in range(TILE): row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2, idx[j]] if gray else image[c, idx[j]]
+        n += 1
     if waves:
         for i in range(4):
-            row, xy = m[o:o + k], m[net.rows[0] + i % 2*n:net.rows[0] + i % 2*n + k]
-            for j in range(k): row[j] = np.sin(np.float32(np.pi)*xy[j]) if i < 2 else np.cos(np.float32(np.pi)*xy[j])
-            o += n
+            row, xy = m[o + n*TILE:o + (n + 1)*TILE], m[o + i % 2*TILE:o + (i % 2 + 1)*TILE]
+            for j in range(TILE): row[j] = np.sin(np.float32(np.pi)*xy[j]) if i < 2 else np.cos(np.float32(np.pi)*xy[j])
+            n += 1
     if enrich:
-        for j in range(k): cell[j] = net.places[2][idx[j]]
         for f in range(features.count):
-            row, plane = m[o:o + k], m[features.base + f*features.stride:features.base + (f + 1)*features.stride]
-            for j in range(k): row[j] = plane[cell[j]]
-            o += n
+            row, plane = m[o + (n + f)*TILE:o + (n + f + 1)*TILE], m[features.base + f*features.stride:features.base + (f + 1)*features.stride]
+            for j in range(TILE): row[j] = plane[place[j]]
 
 # %% ../../nbs/deploy/fast.ipynb #c7474f4a
 @quick_jit
@@ -515,15 +524,17 @@ def _dot(a, b):
 # %% ../../nbs/deploy/fast.ipynb #f77e331b
 @jit
 def embed_rows(
-    m, # memory, with the token rows
+    m, # memory, with the token rows of a tile
     net, # a `Fine`
+    t, # which tile, from 0
+    sums, # float32 (keys, LANES): sums over tokens of g·κ, added to
 ):
-    "Hidden units and rectified keys of all tokens, a tile at a time (Eqs. 4, 6, 9)."
+    "Hidden units and rectified keys of one tile (Eqs. 4, 6, 9)."
     am, zero, (a, b, c, _), (n_in, n_hidden, n_keys) = m.ctypes.data, np.float32(0), net.rows, net.sizes
-    for j in range(0, net.k, TILE):
-        x, h, r = am + 4*(a + j), am + 4*(b + j), am + 4*(c + j)
-        shifted_sums(h, net.stride, x, net.taps[0].ctypes.data, n_in, net.weights[0].ctypes.data, net.biases[0].ctypes.data, zero, n_hidden//4, 4, TILE)
-        shifted_sums(r, net.stride, h, net.taps[1].ctypes.data, n_hidden, net.weights[1].ctypes.data, net.biases[1].ctypes.data, zero, n_keys//4, 4, TILE)
+    x, h, r = am + 4*a, am + 4*(b + t*n_hidden*TILE), am + 4*(c + t*n_keys*TILE)
+    shifted_sums(h, TILE, x, net.taps[0].ctypes.data, n_in, net.weights[0].ctypes.data, net.biases[0].ctypes.data, zero, n_hidden//4, 4, TILE)
+    shifted_sums(r, TILE, h, net.taps[1].ctypes.data, n_hidden, net.weights[1].ctypes.data, net.biases[1].ctypes.data, zero, n_keys//4, 4, TILE)
+    weigh_rows(r, n_keys, am + 4*(net.gates + t*TILE), sums.ctypes.data)
 
 # %% ../../nbs/deploy/fast.ipynb #0d4847d8
 EPS = np.float32(1e-6)
@@ -532,28 +543,31 @@ EPS = np.float32(1e-6)
 def read_out(
     m, # memory, with hidden and key rows
     net, # a `Fine`
-    gates, # float32 (k,)
     u, # float32 (2, keys), room
+    sums, # float32 (rows, LANES): sums over tokens of g·κ; then of w·h
     out, # float32 (hidden + 2,): sum of w·g·h, sum of w·g, weight of CLS
     attention, # float32 (k,), fine attention of each token; empty where it is not wanted
 ):
     "Eqs. 9–13 at the CLS token, before the value projection."
-    (_, h, r, w), (_, n_hidden, n_keys), k, n = net.rows, net.sizes, net.k, net.stride
-    at_cls, query, mean = net.cls
+    (_, h, r, w), (_, n_hidden, n_keys), k, am = net.rows, net.sizes, net.k, m.ctypes.data
+    at_cls, query, mean, none = net.cls
     for c in range(n_keys):
-        s = _dot(gates, m[r + c*n:r + c*n + k]) + at_cls[c] + (k + 1)*EPS
+        s = sums[c].sum() + at_cls[c] + (k + 1)*EPS
         u[0, c], u[1, c] = query[c]/s, mean[c]/s
-    none, weights, total = np.zeros(1, np.float32), m[w:w + k], np.float32(0)
-    for i in range(2 if len(attention) else 1, 0, -1):
-        row = u[i - 1]
-        shifted_sums(m.ctypes.data + 4*w, n, m.ctypes.data + 4*r, net.taps[2].ctypes.data, n_keys, row.ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, k)
-        extra = EPS*row.sum()
-        if i == 2:
-            for j in range(k): attention[j] = gates[j]*weights[j] + extra
-    for j in range(k):
-        weights[j] = gates[j]*(gates[j]*weights[j] + extra)
-        total += weights[j]
-    for d in range(n_hidden): out[d] = _dot(weights, m[h + d*n:h + d*n + k])
+    sums[:] = 0
+    weights, total = m[w:w + TILE], np.float32(0)
+    for t in range(net.tiles):
+        gates = m[net.gates + t*TILE:net.gates + (t + 1)*TILE]
+        for i in range(2 if len(attention) else 1, 0, -1):
+            shifted_sums(am + 4*w, TILE, am + 4*(r + t*n_keys*TILE), net.taps[2].ctypes.data, n_keys, u[i - 1].ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, TILE)
+            extra = EPS*u[i - 1].sum()
+            if i == 2:
+                for j in range(min(TILE, k - t*TILE)): attention[t*TILE + j] = gates[j]*weights[j] + extra
+        for j in range(TILE):
+            weights[j] = gates[j]*(gates[j]*weights[j] + extra)
+            total += weights[j]
+        weigh_rows(am + 4*(h + t*n_hidden*TILE), n_hidden, am + 4*w, sums.ctypes.data)
+    for d in range(n_hidden): out[d] = sums[d].sum()
     out[n_hidden], out[n_hidden + 1] = total, _dot(at_cls + EPS, u[0])
 
 # %% ../../nbs/deploy/fast.ipynb #a9fc8214
@@ -593,9 +607,10 @@ class Room(NamedTuple):
     keys:np.ndarray # int32
     spare:np.ndarray # int32
     idx:np.ndarray # int32
-    cell:np.ndarray # int32
+    place:np.ndarray # int32 (TILE,), places of cells
     one:np.ndarray # int32
     u:np.ndarray # float32 (2, keys)
+    sums:np.ndarray # float32 (rows, LANES)
     v:np.ndarray # float32, what the classifier reads
     hidden:np.ndarray # float32
 
@@ -634,16 +649,18 @@ def run_fine(
     attention, # float32 (1, k), or empty
 ):
     "Select, embed, read out; returns False where a score is NaN."
-    m, k, (C, H, W) = room.memory, fine.k, image.shape
-    scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + k]
+    m, k, (C, H, W), sums = room.memory, fine.k, image.shape, room.sums
+    scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + fine.tiles*TILE]
     unfold_map(m, coarse.map, coarse.cell, H, W, scores)
     if select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one) == 0: return False
     if len(idx): idx[0] = room.idx[:k]
     if not use: return True
-    fill_gates(scores, room.idx, fine.flags[4], gates)
-    token_rows(m, fine, coarse.features, image.reshape(C, H*W), room.idx, room.cell)
-    embed_rows(m, fine)
-    read_out(m, fine, gates, room.u, room.v, attention[0] if len(attention) else gates[:0])
+    fill_gates(scores, room.idx, k, fine.flags[4], gates)
+    sums[:] = 0
+    for t in range(fine.tiles):
+        token_rows(m, fine, coarse.features, image.reshape(C, H*W), room.idx[t*TILE:(t + 1)*TILE], room.place)
+        embed_rows(m, fine, t, sums)
+    read_out(m, fine, room.u, sums, room.v, attention[0] if len(attention) else gates[:0])
     return True
 
 # %% ../../nbs/deploy/fast.ipynb #61601a5d
@@ -684,7 +701,8 @@ def _room(self:FastEngine, size):
     n, ints = self.shape[1]*self.shape[2], lambda m: np.empty(m, np.int32)
     keys = np.full(round_up(n, LANES), LOWEST, np.int32)
     floats = lambda *s: np.zeros(s, np.float32)
-    return Room(floats(size), keys, ints(len(keys)), ints(n + LANES), ints(self.k), ints(1), floats(2, self.fine.sizes[2]), floats(len(self.head.hidden)), floats(len(self.head.hidden_bias)))
+    return Room(floats(size), keys, ints(len(keys)), ints(max(n, self.fine.tiles*TILE) + LANES), ints(TILE), ints(1), floats(2, self.fine.sizes[2]),
+        floats(max(self.fine.sizes[1:]), LANES), floats(len(self.head.hidden)), floats(len(self.head.hidden_bias)))
 
 @patch
 def _run(self:FastEngine, images, look):

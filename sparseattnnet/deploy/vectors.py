@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LANES', 'SIDE', 'TILE', 'HOME', 'quick_jit', 'F32', 'I32', 'I64', 'tile_4', 'tile_1', 'deal_2', 'deal_4', 'braid_1',
-           'braid_2', 'braid_4', 'LOWEST', 'take_keys', 'take_index', 'vector_shape', 'drop_old', 'jit', 'shifted_sums',
-           'round_up', 'pack_weights', 'pack_bias', 'copy_row', 'count_from', 'order_keys']
+           'braid_2', 'braid_4', 'LOWEST', 'take_keys', 'take_index', 'LOG2', 'ROUND', 'LOG2_HIGH', 'vector_shape',
+           'drop_old', 'jit', 'shifted_sums', 'round_up', 'pack_weights', 'pack_bias', 'copy_row', 'count_from',
+           'order_keys', 'weigh_rows', 'logistic_row']
 
 # %% ../../nbs/deploy/vectors.ipynb #c81d8259
 from contextlib import suppress
@@ -296,3 +297,58 @@ def _make_take(index):
     return take
 
 take_keys, take_index = _make_take(False), _make_take(True)
+
+# %% ../../nbs/deploy/vectors.ipynb #06f8faea
+@intrinsic
+def weigh_rows(
+    tx, # numba's typing context, passed by numba
+    x, # address of the rows, float32 (rows, TILE)
+    rows, # how many
+    w, # address of the weights, float32 (TILE,)
+    sums, # address of partial sums, float32 (rows, LANES); added to
+):
+    "Sums of each row's numbers times weights, kept apart by lane."
+    def emit(cx, b, sig, args):
+        x, w, sums = (b.inttoptr(a, F32.as_pointer()) for a in (args[0], *args[2:]))
+        vec = ir.VectorType(F32, LANES)
+        fma = _function(b, f'llvm.fma.v{LANES}f32', vec, vec, vec, vec)
+        weights = [_vector(b, b.gep(w, [I64(v*LANES)]), F32) for v in range(SIDE)]
+        def step(i, old):
+            row, to = b.gep(x, [b.mul(i, I64(TILE))]), b.gep(sums, [b.mul(i, I64(LANES))])
+            s = _vector(b, to, F32)
+            for v, a in enumerate(weights): s = b.call(fma, [a, _vector(b, b.gep(row, [I64(v*LANES)]), F32), s])
+            _put(b, s, to)
+            return []
+        _loop(b, args[1], 1, [], step)
+        return cx.get_dummy_value()
+    return types.void(*[types.intp]*4), emit
+
+# %% ../../nbs/deploy/vectors.ipynb #55eae50b
+LOG2, ROUND = np.log(2), 1.5*2**23
+LOG2_HIGH = float(np.float32(LOG2*2**9).round())/2**9 # few bits: n times it is exact
+
+@intrinsic
+def logistic_row(
+    tx, # numba's typing context, passed by numba
+    x, # address of float32, replaced by the results
+    n, # how many, a multiple of LANES
+):
+    "1/(1 + e⁻ˣ) of many numbers."
+    def emit(cx, b, sig, args):
+        x, vec = b.inttoptr(args[0], F32.as_pointer()), ir.VectorType(F32, LANES)
+        same = lambda v: ir.Constant(vec, [float(np.float32(v))]*LANES)
+        fma = _function(b, f'llvm.fma.v{LANES}f32', vec, vec, vec, vec)
+        bound = lambda how, u, v: b.select(b.fcmp_ordered(how, u, v), u, v)
+        def step(i, old):
+            t = bound('>', bound('<', b.fsub(same(0), _vector(b, b.gep(x, [i]), F32)), same(87)), same(-87))
+            r = b.call(fma, [t, same(1/LOG2), same(ROUND)])
+            whole, n = ir.VectorType(I32, LANES), b.fsub(r, same(ROUND))
+            for part in (LOG2_HIGH, LOG2 - LOG2_HIGH): t = b.call(fma, [n, same(-part), t])
+            e = same(1/5040)
+            for d in (720, 120, 24, 6, 2, 1, 1): e = b.call(fma, [e, t, same(1/d)])
+            power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)), ir.Constant(whole, [127 << 23]*LANES))
+            _put(b, b.fdiv(same(1), b.fadd(same(1), b.fmul(e, b.bitcast(power, vec)))), b.gep(x, [i]))
+            return []
+        _loop(b, args[1], LANES, [], step)
+        return cx.get_dummy_value()
+    return types.void(*[types.intp]*2), emit
