@@ -56,9 +56,9 @@ def entries(
 def steps_down(
 )->tuple[Rival, ...]: # of the design 'edge' what is neither in the contest nor a baseline; then three for holograms
     "The neighbours of `edge`, and every preset as it is on holograms, as rivals."
-    arms = [a for a in A.edge_arms().values() if a.preset == 'edge' and a.changes]
+    changes = dict.fromkeys(json.dumps(a.changes) for a in A.edge_arms().values() if a.preset == 'edge' and a.changes)
     front = json.dumps(B.front_changes('hologram'))
-    return (*(Rival('sparseattnnet', 'edge', changes=json.dumps(a.changes)) for a in arms), *(replace(r, changes=front) for r in CONTEST if r.preset))
+    return (*(Rival('sparseattnnet', 'edge', changes=c) for c in changes), *(replace(r, changes=front) for r in CONTEST if r.preset))
 
 # %% ../../nbs/deploy/bench.ipynb #7c1abe79
 REST = .01 # s, before each

@@ -93,25 +93,28 @@ class Plan:
         self.given[at] = n
         return at
 
-    def give_back(self,
-        p:Planes, # planes that no step to come reads
-    ):
-        "Let the place of planes be given away again."
-        self.free.append((self.given.pop(p.base), p.base))
+# %% ../../nbs/deploy/fast.ipynb #4407b63a
+@patch
+def give_back(self:Plan,
+    p:Planes, # planes that no step to come reads
+):
+    "Let the place of planes be given away again."
+    self.free.append((self.given.pop(p.base), p.base))
 
-    def planes(self,
-        count:int, # channels
-        rows:int, # lines
-        cols:int, # pixels a line
-        pad:int=0, # width of the border
-        pitch:int=0, # floats a line; 0 for what is needed
-        deal:int=1, # over how many lines and columns the pixels are dealt out
-        before:int=0, # lines and columns before the first pixel, of dealt pixels
-    )->Planes: # their place
-        "Give away planes, with room for whole tiles."
-        pitch = pitch or cols + 2*pad
-        stride = round_up((-(-(rows + before)//deal) + 2*pad + 2)*pitch + 2*TILE, 16)
-        return Planes(self.floats(count*deal**2*stride), stride, pitch, pad, rows, cols, count, deal, before or pad*deal)
+@patch
+def planes(self:Plan,
+    count:int, # channels
+    rows:int, # lines
+    cols:int, # pixels a line
+    pad:int=0, # width of the border
+    pitch:int=0, # floats a line; 0 for what is needed
+    deal:int=1, # over how many lines and columns the pixels are dealt out
+    before:int=0, # lines and columns before the first pixel, of dealt pixels
+)->Planes: # their place
+    "Give away planes, with room for whole tiles."
+    pitch = pitch or cols + 2*pad
+    stride = round_up((-(-(rows + before)//deal) + 2*pad + 2)*pitch + 2*TILE, 16)
+    return Planes(self.floats(count*deal**2*stride), stride, pitch, pad, rows, cols, count, deal, before or pad*deal)
 
 # %% ../../nbs/deploy/fast.ipynb #0755d3fc
 CONV, DEAL = 0, 1
@@ -130,12 +133,13 @@ def deal(self:Plan,
     self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, x.rows + 2*q, x.cols + 2*q, x.count, many, 0, 0, *y[:7], 0, 0, 0, 0])
     return y._replace(rows=x.rows, cols=x.cols)
 
-# %% ../../nbs/deploy/fast.ipynb #57be2a98
+# %% ../../nbs/deploy/fast.ipynb #85027bec
 def _mirrors(size, first, step, border): # of the lines first, first + step, …: a mirror on the first and the last line: 0, beside it: 1, where none is needed: -1
     last = step*((size - 1)//step) + border if step > 1 else size - 1 + border # that is read
     need = lambda beyond: any(i % step == first for i in beyond)
     return (min(first, 1) if need(range(-border, 0)) else -1), (min((size - 1 - first) % step, 1) if need(range(size, last + 1)) else -1)
 
+# %% ../../nbs/deploy/fast.ipynb #57be2a98
 @patch
 def layer(self:Plan,
     x:Planes, # input; with stride 2, dealt out
@@ -167,7 +171,7 @@ def layer(self:Plan,
     self.biases.append(pack_bias(b))
     return y
 
-# %% ../../nbs/deploy/fast.ipynb #1535312d
+# %% ../../nbs/deploy/fast.ipynb #27c601d7
 class Coarse(NamedTuple):
     "The coarse net, ready to run."
     steps:np.ndarray # int64 (steps, 21)
@@ -179,6 +183,7 @@ class Coarse(NamedTuple):
     map:Planes # the map, one plane for each pixel of a cell
     cell:int # side of a cell, pixels
 
+# %% ../../nbs/deploy/fast.ipynb #d8f0242c
 def _border(layers, deal=1): # that these layers need before the next stride, or before the first of them
     until = next((i for i, (c, _) in enumerate(layers) if c.stride[0] == 2), len(layers) - 1)
     return max([c.kernel_size[0]//2 for c, _ in (layers[:until + 1] if deal == 1 else layers[:1])], default=0)
@@ -193,6 +198,7 @@ def _dealt(plan, x, layers): # ready for all strides that follow one another
     plan.give_back(x)
     return y
 
+# %% ../../nbs/deploy/fast.ipynb #1535312d
 def plan_coarse(
     net, # a `CoarseAttention`
     H:int, # image height, px
@@ -515,6 +521,8 @@ def token_rows(
             for j in range(TILE): row[j] = plane[place[j]]
 
 # %% ../../nbs/deploy/fast.ipynb #c7474f4a
+EPS = np.float32(1e-6)
+
 @quick_jit
 def _dot(a, b):
     s = np.float32(0)
@@ -537,8 +545,6 @@ def embed_rows(
     weigh_rows(r, n_keys, am + 4*(net.gates + t*TILE), sums.ctypes.data)
 
 # %% ../../nbs/deploy/fast.ipynb #0d4847d8
-EPS = np.float32(1e-6)
-
 @quick_jit
 def read_out(
     m, # memory, with hidden and key rows

@@ -381,7 +381,7 @@ def resume(self:_Run)->int: # epochs that are done
 # %% ../../nbs/experiment/training.ipynb #6eb610eb
 SEEN = { # images of 135 × 135 a run may see; None: 150 epochs
     'smoke': {'sparseattnnet': 130, 'resnet50': 45, 'mobilenet_v2': 45},
-    'quick': {'sparseattnnet': 14400, 'sparseattnnet-faithful': 5760, 'resnet50': 960, 'mobilenet_v2': 5760, 'dense_cnn': 28800, 'tiny_cnn': 28800, 'plain_cnn': 9600,
+    'quick': {'sparseattnnet': 14400, 'sparseattnnet-faithful': 5760, 'sparseattnnet-edge': 20000, 'resnet50': 960, 'mobilenet_v2': 5760, 'dense_cnn': 28800, 'tiny_cnn': 28800, 'plain_cnn': 9600,
         'mobilenet_v3_small': 9600},
     'full': None}
 PEAK = 2e-3 # largest learning rate of the short profiles

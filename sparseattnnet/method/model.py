@@ -118,7 +118,7 @@ PRESETS = {
     'corrected': dict(select_on='logits', tokens='channels', enrich=True, gate=True, use_coarse=False, k_share=1/16,
         k_reading='fixed', contrastive='supcon', distill='selected'),
 }
-PRESETS |= {'edge': PRESETS['corrected'] | dict(coarse_shape='quarter', coarse_width=12, k_share=1/32)}
+PRESETS |= {'edge': PRESETS['corrected'] | dict(coarse_shape='quarter', coarse_width=12, dim=32, head_dim=16)}
 
 def preset(
     name:str='corrected', # a key of `PRESETS`
