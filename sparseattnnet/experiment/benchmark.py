@@ -8,7 +8,7 @@ __all__ = ['PAPER_K', 'RIVALS', 'REFERENCES', 'COUNTERS', 'ENGINES', 'PROFILES',
            'rival_counts', 'torch_engine', 'wall_timer', 'cuda_timer', 'time_rounds', 'median_interval',
            'percentile_ms', 'summarise', 'Setting', 'cores', 'thread_counts', 'make_settings', 'environment_card',
            'cpu_threads', 'timed_call', 'run_setting', 'benchmark', 'check_benchmark', 'load_benchmark',
-           'speed_verdict', 'main']
+           'check_presets', 'speed_verdict', 'main']
 
 # %% ../../nbs/experiment/benchmark.ipynb #1287be9f
 import argparse
@@ -20,7 +20,7 @@ import sys
 import time
 import types
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import numpy as np
 import torch
@@ -376,6 +376,21 @@ def load_benchmark(
 )->dict: # the record
     "Read and check a benchmark record; FileNotFoundError or ValueError names the file."
     return check_benchmark(R.read_json(path), Path(path).name)
+
+# %% ../../nbs/experiment/benchmark.ipynb #50315c89
+def check_presets(
+    record:dict, # a benchmark record
+    source:str='record', # what to call it in the message
+)->dict: # the record, unchanged
+    "Raise ValueError where a row of ours has other parameters, or another k of its own, than the preset of that name has today."
+    def same(r):
+        rival = Rival(**{f.name: r[f.name] for f in fields(Rival) if f.name in r and f.name != 'k'})
+        model = build_rival(rival)
+        return sum(p.numel() for p in model.parameters()) == r['params'] and (r['name'] != rival.name or r['k'] == rival_k(rival, model, r['side']))
+    one_each = {r['name']: r for r in record['rows'] if r['model'] == 'sparseattnnet'}
+    if old := [n for n, r in one_each.items() if not same(r)]:
+        raise ValueError(f"{source} timed {', '.join(old)} with other parameters or another k than the preset has today: measure again")
+    return record
 
 # %% ../../nbs/experiment/benchmark.ipynb #92a05bfa
 _TABLE2 = ('params_m', 'flops_g', 'cpu_ms', 'cpu_images_per_s', 'gpu_ms', 'gpu_images_per_s')
