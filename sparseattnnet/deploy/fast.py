@@ -188,7 +188,7 @@ def _border(layers, deal=1): # that these layers need before the next stride, or
     until = next((i for i, (c, _) in enumerate(layers) if c.stride[0] == 2), len(layers) - 1)
     return max([c.kernel_size[0]//2 for c, _ in (layers[:until + 1] if deal == 1 else layers[:1])], default=0)
 
-def _dealt(plan, x, layers): # ready for all strides that follow one another
+def _deal_out(plan, x, layers): # ready for all strides that follow one another
     two = [c for c, _ in takewhile(lambda l: l[0].stride[0] == 2, layers)]
     cols, deal, pitch = x.cols, 2**len(two), 0
     for i, c in enumerate(two):
@@ -210,7 +210,7 @@ def plan_coarse(
     if any(c.padding_mode != 'reflect' for c, _ in layers): raise ValueError(f"padding_mode={layers[0][0].padding_mode!r}: the fast engine knows 'reflect'; run this model with torch")
     x = image = plan.planes(net.channels, H, W, _border(layers))
     for i, (c, norm) in enumerate(layers):
-        if c.stride[0] > x.deal: x = _dealt(plan, x, layers[i:])
+        if c.stride[0] > x.deal: x = _deal_out(plan, x, layers[i:])
         read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], _border(layers[i + 1:], x.deal//c.stride[0]))
         plan.give_back(read)
     last = plan.layer(x, *fold_norm(net.head[0], net.head[1] if len(net.head) > 1 else None), relu=len(net.head) > 1)
