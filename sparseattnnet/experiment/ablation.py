@@ -138,11 +138,11 @@ def edge_arms(
     "The ways down to a small and fast model; all against `corrected`."
     down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge', passes=passes)
     first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER, **dict(dim=48, head_dim=24) | changes)
-    return {'corrected': ARMS['corrected'], 'corrected, more images': replace(ARMS['corrected'], group='edge', tests='more images change nothing', expects='no better', passes=1/FEWER),
+    return {'corrected': ARMS['corrected'], 'corrected on more images': replace(ARMS['corrected'], group='edge', tests='more images change nothing', expects='no better', passes=1/FEWER),
         'edge': down('a quarter of the resolution, three quarters of the channels and two thirds of the token width cost nothing'),
-        'edge, fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER), 'edge, wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
+        'edge on fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER), 'edge with wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
         'first: k 1/32': first('a quarter of the resolution, three quarters of the channels and half the pixels cost nothing', k_share=1/32),
-        'first: k 1/32, 16 channels': first('more channels are not needed', 'no better', k_share=1/32, coarse_width=16), 'first: k 1/32, 8 channels': first('two thirds of the channels cost nothing', k_share=1/32, coarse_width=8),
+        'first: k 1/32 with 16 channels': first('more channels are not needed', 'no better', k_share=1/32, coarse_width=16), 'first: k 1/32 with 8 channels': first('two thirds of the channels cost nothing', k_share=1/32, coarse_width=8),
         'first: k 1/16': first('more pixels are not needed', 'no better'), 'first: k 1/64': first('half the pixels again cost nothing', k_share=1/64),
         'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better', 'no better', model='tiny_cnn')}
 
