@@ -113,7 +113,7 @@ def planes(self:Plan,
 )->Planes: # their place
     "Give away planes, with room for whole tiles."
     pitch = pitch or cols + 2*pad
-    stride = round_up((-(-(rows + before)//deal) + 2*pad + 2)*pitch + 2*TILE, 16)
+    stride = round_up((-(-(rows + 2*before)//deal) + 2*pad + 2)*pitch + 2*TILE, 16)
     return Planes(self.floats(count*deal**2*stride), stride, pitch, pad, rows, cols, count, deal, before or pad*deal)
 
 # %% ../../nbs/deploy/fast.ipynb #0755d3fc
@@ -129,9 +129,9 @@ def deal(self:Plan,
 )->Planes: # many² planes a channel
     "Add the step that deals out lines and columns for one or two convolutions with stride 2."
     skip, pitch = x.pad - q, max(pitch, -(-(x.cols + 2*q)//many))
-    y = self.planes(x.count, x.rows + q, x.cols + q, pitch=pitch, deal=many, before=q)
+    y = self.planes(x.count, x.rows, x.cols, pitch=pitch, deal=many, before=q)
     self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, x.rows + 2*q, x.cols + 2*q, x.count, many, 0, 0, *y[:7], 0, 0, 0, 0])
-    return y._replace(rows=x.rows, cols=x.cols)
+    return y
 
 # %% ../../nbs/deploy/fast.ipynb #85027bec
 def _mirrors(size, first, step, border): # of the lines first, first + step, …: a mirror on the first and the last line: 0, beside it: 1, where none is needed: -1

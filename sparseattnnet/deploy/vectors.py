@@ -180,6 +180,9 @@ def copy_row(
 # %% ../../nbs/deploy/vectors.ipynb #2e648b8d
 def _shuffle(b, x, y, lanes): return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, LANES), list(lanes)))
 
+def _run(b, p, i, many): return [b.gep(p, [b.add(b.mul(i, I64(many)), I64(j*LANES))]) for j in range(many)] # vectors one after the other
+def _across(b, p, i, apart, many): return [b.gep(p, [b.add(i, b.mul(apart, I64(r)))]) for r in range(many)] # one in each row
+
 def _dealt(b, rows): # as many vectors -> the lanes of all, dealt out in turn
     if len(rows) == 1: return rows
     halves = [_dealt(b, [_shuffle(b, u, v, range(first, 2*LANES, 2)) for u, v in zip(rows[::2], rows[1::2])]) for first in (0, 1)]
@@ -193,8 +196,7 @@ def _make_deal(many):
             x, n, out, apart = args
             x, out = (b.inttoptr(a, F32.as_pointer()) for a in (x, out))
             def step(i, old):
-                rows = [_vector(b, b.gep(x, [b.add(b.mul(i, I64(many)), I64(j*LANES))]), F32) for j in range(many)]
-                for r, v in enumerate(_dealt(b, rows)): _put(b, v, b.gep(out, [b.add(i, b.mul(apart, I64(r)))]))
+                for v, to in zip(_dealt(b, [_vector(b, p, F32) for p in _run(b, x, i, many)]), _across(b, out, i, apart, many)): _put(b, v, to)
                 return []
             _loop(b, n, LANES, [], step)
             return cx.get_dummy_value()
@@ -218,8 +220,7 @@ def _make_braid(many):
             x, out = (b.inttoptr(a, F32.as_pointer()) for a in (x, out))
             zero = ir.Constant(ir.VectorType(F32, LANES), [0.]*LANES)
             def step(i, old):
-                rows = [_vector(b, b.gep(x, [b.add(i, b.mul(apart, I64(r)))]), F32) for r in range(many)]
-                for j, v in enumerate(_braided(b, rows)): _put(b, b.fadd(v, zero), b.gep(out, [b.add(b.mul(i, I64(many)), I64(j*LANES))]))
+                for v, to in zip(_braided(b, [_vector(b, p, F32) for p in _across(b, x, i, apart, many)]), _run(b, out, i, many)): _put(b, b.fadd(v, zero), to)
                 return []
             _loop(b, n, LANES, [], step)
             return cx.get_dummy_value()

@@ -131,7 +131,7 @@ def sweep_arms(
     return learned | random | {n: ARMS[n] for n in ('coarse alone', 'dense CNN', 'dynamic k')}
 
 # %% ../../nbs/experiment/ablation.ipynb #be7e6efc
-FEWER = 14400/20000 # images that `corrected` sees in the quick profile, of those that `edge` sees
+FEWER = T.SEEN['quick']['sparseattnnet']/T.SEEN['quick']['sparseattnnet-edge'] # images that `corrected` sees, of those that `edge` sees
 
 def edge_arms(
 )->dict[str, Arm]: # 'edge' and its neighbours, those of the first search, two dense networks, and 'corrected'
