@@ -70,7 +70,7 @@ def select(
 
 # %% ../../nbs/deploy/gpu.ipynb #eb614623
 @kernel
-def _rows(tokens, i, j, n_in, k): return tl.load(tokens + i[None, :]*k + j[:, None], mask=(i[None, :] < n_in) & (j[:, None] < k), other=0.)
+def _rows(tokens, i, j, n_in, k): return tl.load(tokens + j[:, None]*n_in + i[None, :], mask=(i[None, :] < n_in) & (j[:, None] < k), other=0.)
 
 @kernel
 def _layer(x, w, b): return tl.maximum(tl.dot(x, tl.load(w), input_precision='ieee') + tl.load(b)[None, :], 0.)
@@ -78,7 +78,7 @@ def _layer(x, w, b): return tl.maximum(tl.dot(x, tl.load(w), input_precision='ie
 # %% ../../nbs/deploy/gpu.ipynb #6eab8093
 @kernel
 def read_kernel(
-    tokens, # address of float32 (B, n_in, k)
+    tokens, # address of float32 (B, k, n_in)
     gates, # address of float32 (B, k)
     w1, # address of float32 (I, D), embedding, filled up with zeros
     b1, # address of float32 (D,)
@@ -88,7 +88,7 @@ def read_kernel(
     eps, # of Eq. 9
     sums, # address of float32 (B, tiles, D), written
     total, # address of float32 (B, tiles), written
-    n_in, # rows of a token
+    n_in, # numbers of a token
     k, # tokens
     SECOND:tl.constexpr, # False: sums of g·R and of g; True: of w·h and of w
     T:tl.constexpr, # tokens of a tile
@@ -113,7 +113,7 @@ TOKENS = 64 # of a tile
 def _filled(a, *shape): return F.pad(a, [x for n, m in zip(shape[::-1], a.shape[::-1]) for x in (0, n - m)]).contiguous()
 
 def _sums(net, tokens, gates, u=None): # (B, D) and (B, 1), over all tokens
-    (B, n_in, k), (I, D) = tokens.shape, net.p1.shape
+    (B, k, n_in), (I, D) = tokens.shape, net.p1.shape
     tiles = -(-k//TOKENS)
     sums, total = tokens.new_empty((B, tiles, D)), tokens.new_zeros((B, tiles))
     read_kernel[(B, tiles)](tokens.contiguous(), gates.contiguous(), net.p1, net.c1, net.p2, net.c2, sums if u is None else u.contiguous(), float(EPS), sums, total, n_in, k,
@@ -133,7 +133,7 @@ class FusedNet(FoldedNet):
         super().__init__(model, H, W, k)
         if not self.config.use_fine: return
         I, D = round_power(self.w1.shape[1]), round_power(max(len(self.w1), len(self.w2)))
-        for name, a in dict(p1=_filled(self.w1.T, I, D), c1=_filled(self.b1[:, 0], D), p2=_filled(self.w2.T, D, D), c2=_filled(self.b2[:, 0], D)).items(): self.register_buffer(name, a)
+        for name, a in dict(p1=_filled(self.w1.T, I, D), c1=_filled(self.b1, D), p2=_filled(self.w2.T, D, D), c2=_filled(self.b2, D)).items(): self.register_buffer(name, a)
 
     def _read(self, images, features, scores):
         c, keys, scores = self.config, len(self.w2), scores.float()

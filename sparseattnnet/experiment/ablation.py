@@ -39,6 +39,7 @@ class Arm:
     preset:str='corrected' # preset of SparseAttnNet
     model:str='sparseattnnet' # sparseattnnet or a baseline
     passes:float=1. # multiplies the epochs of the profile
+    augment:str='auto' # as in `RunSpec`
     k_path:tuple|None=None # shares of the pixels at which a dynamic k starts and, if the loss keeps falling, ends
 
 # %% ../../nbs/experiment/ablation.ipynb #dae44550
@@ -138,8 +139,10 @@ def edge_arms(
     "The ways down to a small and fast model; all against `corrected`."
     down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge', passes=passes)
     first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER, **dict(dim=48, head_dim=24) | changes)
-    return {'corrected': ARMS['corrected'], 'corrected on more images': replace(ARMS['corrected'], group='edge', tests='more images change nothing', expects='no better', passes=1/FEWER),
+    again = lambda tests, **how: replace(ARMS['corrected'], group='edge', tests=tests, expects='no better', **how)
+    return {'corrected': ARMS['corrected'], 'corrected on more images': again('more images change nothing', passes=1/FEWER), 'corrected augmented': again('turned and mirrored images change nothing', augment='on'),
         'edge': down('a quarter of the resolution, three quarters of the channels and two thirds of the token width cost nothing'),
+        'edge augmented': replace(down('nor do they where both see turned and mirrored images'), augment='on', against='corrected augmented'),
         'edge on fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER), 'edge with wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
         'first: k 1/32': first('a quarter of the resolution, three quarters of the channels and half the pixels cost nothing', k_share=1/32),
         'first: k 1/32 with 16 channels': first('more channels are not needed', 'no better', k_share=1/32, coarse_width=16), 'first: k 1/32 with 8 channels': first('two thirds of the channels cost nothing', k_share=1/32, coarse_width=8),
@@ -183,7 +186,7 @@ def arm_spec(
 )->RunSpec: # the run
     "The run of an arm."
     if not share > 0: raise ValueError(f"share={share!r}: expected a number above 0, e.g. 0.5 for half the epochs")
-    base = dict(dataset=dataset, seed=seed, profile=profile, model=arm.model)
+    base = dict(dataset=dataset, seed=seed, profile=profile, model=arm.model, augment=arm.augment)
     if arm.model == 'sparseattnnet': base['preset'] = arm.preset
     name = arm.preset if arm.model == 'sparseattnnet' else ''
     whole = T.make_recipe(arm.model, name, profile, dataset, n_train, pixels).epochs
