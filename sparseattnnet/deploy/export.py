@@ -24,6 +24,8 @@ from torch.nn import functional as F
 import sparseattnnet
 from .fast import EPS, _double, fold_norm, plan_head
 from ..experiment import records as R
+from ..method.coarse import cell_index
+from ..method.pixels import LUMA, pixel_grid
 from ..method.model import SparseAttnNet, config_from_dict
 
 # %% ../../nbs/deploy/export.ipynb #a373c6b4
@@ -53,12 +55,11 @@ class FoldedNet(nn.Module):
 def _fold_fine(self:FoldedNet, model):
     (first, _, second), fine, c = model.embed.net, model.fine, self.config
     to_k, (w1, b1), (w2, b2) = _double(fine.to_k.weight), fold_norm(first), fold_norm(second)
-    y, x = np.divmod(np.arange(self.H*self.W), self.W)
-    xy = np.stack([(2*x + 1)/self.W - 1, (2*y + 1)/self.H - 1], 1)
+    xy = pixel_grid(self.H, self.W, dtype=torch.float64).numpy()
     cls = _double(fine.cls)
     for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2, b2=to_k @ b2,
-        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array([.299, .587, .114])[:, None, None]).items(): self.register_buffer(n, _tensor(a))
-    self.register_buffer('cell_of', torch.as_tensor(y//self.cell*-(-self.W//self.cell) + x//self.cell))
+        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(LUMA)[:, None, None]).items(): self.register_buffer(n, _tensor(a))
+    self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e
 TENSORRT_K, HEAP = 3840, .725 # largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power

@@ -136,7 +136,7 @@ FEWER = T.SEEN['quick']['sparseattnnet']/T.SEEN['quick']['sparseattnnet-edge'] #
 
 def edge_arms(
 )->dict[str, Arm]: # 'edge' and its neighbours, those of the first search, two dense networks, and 'corrected'
-    "The ways down to a small and fast model; all against `corrected`."
+    "The ways down to a small and fast model; against `corrected`, as far as both saw augmented images or neither did."
     down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge', passes=passes)
     first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER, **dict(dim=48, head_dim=24) | changes)
     again = lambda tests, **how: replace(ARMS['corrected'], group='edge', tests=tests, expects='no better', **how)
