@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['GPU_ENGINES', 'lazily', 'plain_net', 'onnx_bytes', 'onnxruntime_engine', 'openvino_engine', 'split_engine',
-           'EngineMissing', 'compiled_engine', 'fast_engine', 'triton_engine', 'in_bfloat16', 'engines_for']
+           'EngineMissing', 'compiled_engine', 'graphed', 'fast_engine', 'triton_engine', 'in_bfloat16', 'engines_for']
 
 # %% ../../nbs/deploy/engines.ipynb #44dd66c8
 import copy
 import io
 import os
 import shutil
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from .export import FoldedNet, onnx_session
 from .fast import FastEngine
-from .gpu import FusedNet
+from . import gpu
 from ..experiment import benchmark as B
 from ..experiment.baselines import Baseline
 from ..method.model import SparseAttnNet
@@ -116,10 +117,14 @@ def split_engine(
 class EngineMissing(RuntimeError):
     "Raised where an engine lacks what it needs; the message says what."
 
+def _apart(net): # PyTorch keeps what it compiled by function, and looks through it at each call: each network has one of its own
+    def forward(images): return net(images)
+    return types.FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
+
 def _compiled(net, images, graphs):
     import torch._inductor.config as how
     net = net.to(images.device, memory_format=torch.channels_last)
-    ready = torch.compile(net, dynamic=False, mode='reduce-overhead' if graphs else None)
+    ready = torch.compile(_apart(net), dynamic=False, mode='reduce-overhead' if graphs else None)
     def run(x):
         with torch.no_grad():
             out = ready(x)
@@ -138,6 +143,25 @@ def compiled_engine(
 
 compiled_engine.layout = torch.channels_last
 
+# %% ../../nbs/deploy/engines.ipynb #058871c2
+def graphed(
+    net, # a network, or another function of images, that always does the same on the GPU: images to logits and more
+    images:torch.Tensor, # images of the shape to come, on the GPU
+): # function of images to logits, which are overwritten by its next call
+    "Record a call as a CUDA graph."
+    still, side = images.clone(), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.inference_mode(), torch.cuda.stream(side):
+        for _ in range(2): net(still) # what is compiled at the first call must not be recorded
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.graph(graph): logits, *_ = net(still)
+    def run(images):
+        still.copy_(images)
+        graph.replay()
+        return logits
+    return run
+
 # %% ../../nbs/deploy/engines.ipynb #6022d102
 def fast_engine(
     model:SparseAttnNet, # one of ours
@@ -150,17 +174,19 @@ def fast_engine(
     return lazily(make)
 
 def triton_engine(
-    model:SparseAttnNet, # one of ours, on a GPU
-    k:int, # selected pixels
-): # function of images (B, C, H, W) to logits (B, classes)
-    "The folded network with Triton's kernels, compiled with graphs; on a GPU alone."
-    if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
-    return lazily(lambda images: _compiled(FusedNet(model, *images.shape[2:], k).eval(), images, True))
+    numbers:str='float32', # a key of `NUMBERS`
+): # an engine
+    "The network in Triton's kernels, recorded as a graph; on a GPU alone."
+    def build(model, k):
+        if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
+        if gpu.triton is None: raise EngineMissing('Triton is not installed; it comes with PyTorch for CUDA, or by `pip install triton`')
+        return lazily(lambda images: graphed(gpu.FusedNet(model, *images.shape[2:], k, numbers).to(images.device), images))
+    build.only, build.device = SparseAttnNet, 'cuda'
+    return build
 
-fast_engine.only = triton_engine.only = SparseAttnNet
-triton_engine.layout, triton_engine.device = torch.channels_last, 'cuda'
+fast_engine.only = SparseAttnNet
 B.ENGINES |= dict(compiled=compiled_engine, onnxruntime=onnxruntime_engine, onnxruntime_split=split_engine(onnxruntime_engine),
-    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine, triton=triton_engine)
+    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine, triton=triton_engine(), triton_tf32=triton_engine('tfloat32'), triton_f16=triton_engine('float16'))
 
 # %% ../../nbs/deploy/engines.ipynb #57a84070
 def in_bfloat16(
@@ -176,8 +202,8 @@ def in_bfloat16(
     if only := getattr(engine, 'only', None): build.only = only
     return build
 
-GPU_ENGINES = ('torch', 'compiled', 'triton', 'torch_bf16', 'compiled_bf16', 'triton_bf16')
-B.ENGINES |= {f'{e}_bf16': in_bfloat16(B.ENGINES[e]) for e in GPU_ENGINES[:3]}
+GPU_ENGINES = ('torch', 'compiled', 'torch_bf16', 'compiled_bf16', 'triton', 'triton_tf32', 'triton_f16')
+B.ENGINES |= {f'{e}_bf16': in_bfloat16(B.ENGINES[e]) for e in GPU_ENGINES[:2]}
 
 # %% ../../nbs/deploy/engines.ipynb #a65e0cb8
 def engines_for(

@@ -31,6 +31,11 @@ from ..method.model import SparseAttnNet, config_from_dict
 # %% ../../nbs/deploy/export.ipynb #a373c6b4
 def _tensor(a): return torch.tensor(np.asarray(a), dtype=torch.float32)
 
+class _Layer(nn.Module): # a weight and a bias; `torch.compile` can't look into lists of parameters
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
 class FoldedNet(nn.Module):
     "A trained SparseAttnNet for one size of images and one k, with all constants folded: images to logits and selected pixels."
     def __init__(self,
@@ -43,10 +48,10 @@ class FoldedNet(nn.Module):
         if model.config.select != 'learned': raise ValueError(f"select={model.config.select!r} is a control for ablations: only 'learned' is exported")
         if not 1 <= k <= H*W: raise ValueError(f"k={k} for images of {H}×{W}: expected 1 ≤ k ≤ {H*W}")
         c, net = model.config, model.coarse
-        self.config, self.H, self.W, self.k, self.cell, self.relu = c, H, W, k, net.stride, len(net.head) > 1
+        self.config, self.H, self.W, self.k, self.cell, self.relu, self.eps = c, H, W, k, net.stride, len(net.head) > 1, float(EPS)
         layers = [*zip(net.conv[::3], net.conv[1::3]), (net.head[0], net.head[1] if self.relu else None)]
         self.how = [(l.kernel_size[0]//2, l.stride[0], l.groups) for l, _ in layers]
-        self.layers = nn.ParameterList(nn.ParameterList(map(_tensor, fold_norm(*l))) for l in layers)
+        self.layers = nn.ModuleList(_Layer(*map(_tensor, fold_norm(*l))) for l in layers)
         for n, a in zip(('hidden', 'hidden_bias', 'skip', 'out', 'out_bias'), plan_head(model)): self.register_buffer(n, _tensor(a))
         if c.use_fine: self._fold_fine(model)
 
@@ -95,10 +100,10 @@ def _read(self:FoldedNet, images, features, scores):
     h = F.linear(self._tokens(images, features, idx), self.w1, self.b1).relu()
     r = F.linear(h, self.w2, self.b2).relu()
     g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
-    s = (g[:, None] @ r)[:, 0] + self.at_cls + (self.k + 1)*float(EPS)
+    s = (g[:, None] @ r)[:, 0] + self.at_cls + (self.k + 1)*self.eps
     u = self.query/s
-    w = g*(g*(r @ u[:, :, None])[:, :, 0] + float(EPS)*u.sum(1, keepdim=True))
-    return idx, [(w[:, None] @ h)[:, 0], w.sum(1, keepdim=True), ((self.at_cls + float(EPS))*u).sum(1, keepdim=True)]
+    w = g*(g*(r @ u[:, :, None])[:, :, 0] + self.eps*u.sum(1, keepdim=True))
+    return idx, [(w[:, None] @ h)[:, 0], w.sum(1, keepdim=True), ((self.at_cls + self.eps)*u).sum(1, keepdim=True)]
 
 # %% ../../nbs/deploy/export.ipynb #20652d91
 @patch
@@ -107,8 +112,9 @@ def forward(self:FoldedNet,
 )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), best first; (B, 0) without a fine branch
     "Logits of a batch, and the pixels they were read from."
     x = images
-    for (w, b), (p, stride, groups) in zip(self.layers[:-1], self.how): x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, w, b, stride, 0, 1, groups).relu()
-    m = F.conv2d(x, *self.layers[-1])
+    head = self.layers[-1]
+    for l, (p, stride, groups) in zip(self.layers[:-1], self.how): x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, l.weight, l.bias, stride, 0, 1, groups).relu()
+    m = F.conv2d(x, head.weight, head.bias)
     scores = F.pixel_shuffle(m.relu() if self.relu else m, self.cell)[:, 0, :self.H, :self.W].flatten(1)
     idx, parts = self._read(images, x, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0], dtype=torch.int64), [])
     v = torch.cat(parts + ([x.mean((2, 3))] if self.config.use_coarse else []), 1)

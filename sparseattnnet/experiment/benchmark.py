@@ -135,14 +135,17 @@ def wall_timer(
     return timer
 
 def cuda_timer(
+    calls:int=1, # calls in a row, whose mean counts
 ): # function that runs a call and returns its seconds
     "Time a call by two events in the GPU's own stream; waits until both have passed."
     def timer(call):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in 'se')
         torch.cuda.synchronize()
-        start.record(); call(); end.record()
+        start.record()
+        for _ in range(calls): call()
+        end.record()
         torch.cuda.synchronize()
-        return start.elapsed_time(end)/1e3
+        return start.elapsed_time(end)/calls/1e3
     return timer
 
 # %% ../../nbs/experiment/benchmark.ipynb #67ced60e
