@@ -6,7 +6,7 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'CLAIMS', 'COLUMNS', 'Arm',
            'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'claim_of', 'ablation_table', 'main_effects', 'main']
+           'trained_run', 'claim_of', 'ablation_table', 'main_effects', 'main']
 
 # %% ../../nbs/experiment/ablation.ipynb #ec99108d
 import argparse
@@ -332,6 +332,18 @@ def compare_runs(
     right = [(x, y, i) for s in seeds for u, v in ((_right(a[s], out), _right(b[s], out)),) for i, x in u.items() for y in (v[i],)]
     images = paired_over_images(*([t[j] for t in right] for j in (0, 1)), level=level, groups=[t[2] for t in right])
     return paired_over_seeds(*acc, level=level, overlap=n['test']/(n['train'] + n['val'])), images, [x - y for x, y in zip(*acc)]
+
+# %% ../../nbs/experiment/ablation.ipynb #35fc251c
+def trained_run(
+    spec:RunSpec, # the run
+    outputs:Path, # folder for results, where it is looked for, and trained if need be
+)->tuple: # its folder, its images, its split
+    "A run with its weights: from `outputs`, else from the committed reference, else trained."
+    data = spec_images(spec, show=False)
+    name = T.name_run(spec, data, say=lambda line: None)[0]
+    where = next((o for o in (Path(outputs), project_root()/'outputs'/'reference') if (o/'runs'/name/'model.safetensors').exists()), None)
+    if where is None: train_run(spec, outputs, data=data)
+    return (where or Path(outputs))/'runs'/name, *data
 
 # %% ../../nbs/experiment/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
