@@ -408,12 +408,19 @@ def _fine(self:FusedNet, images, features, scores, hist): # pixels, state of the
 
 # %% ../../nbs/deploy/gpu.ipynb #4bb168d6
 @patch
+def _check(self:FusedNet, images): # a kernel would read whatever lies there
+    want = self.config.channels, self.H, self.W
+    if images.ndim != 4 or tuple(images.shape[1:]) != want or images.dtype != torch.float32: raise ValueError(f"images of shape {tuple(images.shape)} and type {images.dtype}: expected float32 (B, {', '.join(map(str, want))})")
+    if not images.is_cuda and os.environ.get('TRITON_INTERPRET') != '1': raise ValueError(f"images on {images.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set TRITON_INTERPRET=1 to try the kernels slowly")
+    if len(images)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31: raise ValueError(f"batch of {len(images)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
+
+@patch
 def forward(self:FusedNet,
     images:Tensor, # float32 (B, C, H, W) in [0, 1]
 )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), ascending; (B, 0) without a fine branch
-    "Logits of a batch, and the pixels they were read from; ValueError for more numbers than 32 bits can count."
+    "Logits of a batch, and the pixels they were read from; ValueError for images of another shape, type or place."
     c, B, (D, high, wide) = self.config, len(images), self.shapes[-2][3:]
-    if B*max(h*w*d for *_, d, h, w in self.shapes[:-1]) >= 2**31 or B*self.H*self.W*c.channels >= 2**31: raise ValueError(f"batch of {B} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
+    self._check(images)
     images, scores, hist = images.contiguous(), images.new_empty((B, self.H*self.W)), _counts(B, images.device)
     features, sums = self._coarse(images, scores, hist)
     idx, state = self._fine(images, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64), scores)
