@@ -35,7 +35,7 @@ paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on
 	  $${SIMULATOR:+--simulator "$$SIMULATOR"} $${AUGMENT:+--augment "$$AUGMENT"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
 	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${ON_BAD:+--on-bad "$$ON_BAD"} $${PROTOCOL:+--protocol "$$PROTOCOL"} \
 	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${ARTEFACTS:+--artefacts "$$ARTEFACTS"} $${AT_ONCE:+--at-once "$$AT_ONCE"} $${PUBLISH:+--publish}; \
-	$(BIN) $(PY) -m sparseattnnet.experiment.reproduce "$$@"
+	$(BIN) $(PY) -m sparseattnnet.reproduce.main "$$@"
 
 full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
 	@$(MAKE) --no-print-directory paper PROFILE=full

@@ -53,9 +53,9 @@ def clean():
         exp=code('#| default_exp method.halving'),
         card=md(CARD),
         imports=code('#| export\nfrom dataclasses import dataclass\nfrom torch import Tensor\nimport torch'),
-        own=code('%matplotlib inline\nimport matplotlib.pyplot as plt\nfrom sparseattnnet.experiment.figures import house_style'),
+        own=code('%matplotlib inline\nimport matplotlib.pyplot as plt\nfrom sparseattnnet.judge.figures import house_style'),
         h=md('## Half'),
-        prose=md('Half of it, $y = x/2 \\tag{1}$. See [figures](../experiment/figures.ipynb) and <https://example.org/home/x>.'),
+        prose=md('Half of it, $y = x/2 \\tag{1}$. See [figures](../judge/figures.ipynb) and <https://example.org/home/x>.'),
         f=code(EXPORTS),
         record=code(RECORD),
         tensor=code('torch.zeros(3).scatter(0, i, x)'),
@@ -72,8 +72,8 @@ def write(root, cells, name='method/halving'):
     "Write a notebook into a project under `root`, with ids where the cells have none; its path."
     p = root/'nbs'/f'{name}.ipynb'
     p.parent.mkdir(parents=True, exist_ok=True)
-    (root/'nbs'/'experiment').mkdir(exist_ok=True)
-    (root/'nbs'/'experiment'/'figures.ipynb').touch()
+    (root/'nbs'/'judge').mkdir(exist_ok=True)
+    (root/'nbs'/'judge'/'figures.ipynb').touch()
     cells = [dict({'id': f'c{i}'} | c) for i, c in enumerate(cells)]
     p.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
     return p
@@ -146,8 +146,8 @@ PLANTED = {  # name: (cell to replace or add, the cell, the rules it breaks)
     'no summary': ('end', md('## End'), 'closing'),
     'no solution': ('sol', code('halve(torch.zeros(1))'), 'solution'),
     'method imports data': ('imports', code('#| export\nfrom sparseattnnet.data.images import ImageSet'), 'arrow'),
-    'method imports experiment late': ('f', code('#| export\ndef _f():\n    from sparseattnnet import experiment'), 'arrow'),
-    'method imports experiment relatively': ('imports', code('#| export\nfrom ..experiment import metrics'), 'arrow'),
+    'method imports learn late': ('f', code('#| export\ndef _f():\n    from sparseattnnet import learn'), 'arrow'),
+    'method imports learn relatively': ('imports', code('#| export\nfrom ..learn import metrics'), 'arrow'),
     'heavy import': ('imports', code('#| export\nimport pandas as pd'), 'light-import'),
     'heavy import, part': ('imports', code('#| export\nfrom matplotlib import pyplot as plt'), 'light-import'),
     'module of another name': ('exp', code('#| default_exp method.half'), 'module-name'),
@@ -187,14 +187,14 @@ def test_paper_exports_nothing(tmp_path):
     assert rules(tmp_path, cells.values(), 'paper/table1') == {'paper-export'}
 
 
-@pytest.mark.parametrize('room,module', [('data', 'experiment.records'), ('data', 'deploy'), ('experiment', 'deploy.fast'), ('deploy', 'experiment.training')])
+@pytest.mark.parametrize('room,module', [('data', 'learn.records'), ('data', 'deploy'), ('learn', 'judge.tables'), ('judge', 'studies'), ('studies', 'reproduce.jobs'), ('deploy', 'learn.loop')])
 def test_arrows(tmp_path, room, module):
     cells = dict(title=md('# X\n\n> Y.'), exp=code(f'#| default_exp {room}.x'), imports=code(f'#| export\nfrom sparseattnnet.{module} import y'))
     assert rules(tmp_path, cells.values(), f'{room}/x') == {'arrow'}
 
 
 def test_deploy_reads_records(tmp_path):
-    cells = dict(title=md('# X\n\n> Y.'), exp=code('#| default_exp deploy.x'), imports=code('#| export\nfrom sparseattnnet.experiment.records import y'))
+    cells = dict(title=md('# X\n\n> Y.'), exp=code('#| default_exp deploy.x'), imports=code('#| export\nfrom sparseattnnet.learn.records import y'))
     assert rules(tmp_path, cells.values(), 'deploy/x') == set()
 
 
@@ -221,5 +221,5 @@ def test_message_and_exit_status(tmp_path):
     good = subprocess.run(run + [str(p)], capture_output=True, text=True)
     assert (good.returncode, good.stdout) == (0, '1 notebooks, 0 offences, 0 warnings\n')
     p.unlink()
-    (tmp_path/'nbs'/'experiment'/'figures.ipynb').unlink()
+    (tmp_path/'nbs'/'judge'/'figures.ipynb').unlink()
     assert subprocess.run(run, capture_output=True).returncode == 1

@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import artefacts  # noqa: E402
 from sparseattnnet.data.splits import make_split  # noqa: E402
-from sparseattnnet.experiment.manifest import STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
-from sparseattnnet.experiment.runner import check_parameters  # noqa: E402
-from sparseattnnet.experiment.training import RunSpec, spec_images  # noqa: E402
+from sparseattnnet.reproduce.manifest import STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
+from sparseattnnet.reproduce.runner import check_parameters  # noqa: E402
+from sparseattnnet.learn.loop import RunSpec, spec_images  # noqa: E402
 
 PAPER = [*(f'Table {n}' for n in (1, 2)), *(f'Figure {n}' for n in range(1, 10))]
 

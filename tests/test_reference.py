@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import check_reference  # noqa: E402
-from sparseattnnet.experiment import records as R  # noqa: E402
-from sparseattnnet.experiment.tables import write_table  # noqa: E402
-from sparseattnnet.experiment.training import RunSpec, train_run  # noqa: E402
+from sparseattnnet.learn import records as R  # noqa: E402
+from sparseattnnet.judge.tables import write_table  # noqa: E402
+from sparseattnnet.learn.loop import RunSpec, train_run  # noqa: E402
 
 
 def test_committed_results_follow_from_their_records():
@@ -86,7 +86,7 @@ def test_a_file_without_provenance(reference):
 
 
 def test_code_that_changed_makes_a_run_stale(reference, monkeypatch):
-    import sparseattnnet.experiment.training as training
+    import sparseattnnet.learn.loop as training
     monkeypatch.setattr(training, '_training_code', lambda: 'other code')
     faults, stale, _ = check_reference.check(reference[0])
     assert faults == [] and stale[0].startswith(reference[1].name)

@@ -1,7 +1,7 @@
 """The speed page is drawn from a record alone, also where no run says anything about accuracy."""
 from pathlib import Path
 
-from sparseattnnet.experiment.runner import run_notebook
+from sparseattnnet.reproduce.runner import run_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,7 +4,7 @@
     python tools/artefacts.py [--write | --check] [--root FOLDER]
 
 The rows come from nbs/paper/manifest.toml, their status from the files committed in outputs/reference (see
-nbs/experiment/manifest.ipynb). Without an option the table is printed. The table stands between two comments in one
+nbs/reproduce/manifest.ipynb). Without an option the table is printed. The table stands between two comments in one
 markdown cell of the index; where there are none, nothing is written and `--check` has nothing to compare."""
 import argparse
 import sys
@@ -19,7 +19,7 @@ BEGIN, END = '<!-- artefacts: made by tools/artefacts.py -->', '<!-- /artefacts 
 
 def table(root):
     "The table as Markdown, links relative to nbs/."
-    from sparseattnnet.experiment.manifest import artefact_table, load_manifest
+    from sparseattnnet.reproduce.manifest import artefact_table, load_manifest
     return artefact_table(load_manifest(root=root))
 
 

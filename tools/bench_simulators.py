@@ -11,7 +11,7 @@ import os
 for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'): os.environ[name] = '1'
 
 from sparseattnnet.data.simulation import simulator_speed  # noqa: E402
-from sparseattnnet.experiment.records import environment, write_json  # noqa: E402
+from sparseattnnet.learn.records import environment, write_json  # noqa: E402
 
 
 def main():

@@ -21,7 +21,7 @@ STEP = 1.5e-6  # metrics are recorded to six digits: neighbours may round apart
 
 def digest_today(record):
     "What the run's name would end in if it were trained by today's code, on the same data, torch and kind of device."
-    from sparseattnnet.experiment.training import run_digest
+    from sparseattnnet.learn.run import run_digest
     e = record['environment']
     return run_digest(record['config'], record['data_fingerprint'], record['split_hash'], e['device'], e['torch'])[:8]
 
@@ -44,8 +44,8 @@ def different(a, b, tolerance, at=''):
 def run_faults(folder, record):
     "What does not fit in the folder of one run."
     from sparseattnnet.data.splits import Split
-    from sparseattnnet.experiment import records as R
-    from sparseattnnet.experiment.metrics import evaluate
+    from sparseattnnet.learn import records as R
+    from sparseattnnet.learn.metrics import evaluate
     faults = []
     try:
         split = Split.load(folder/'split.json')
@@ -72,7 +72,7 @@ def in_table_order(records, parameters):
 
 def table_faults(path, about, records):
     "Where a committed Table 1, its comparisons or its recalls differ from what the records give today."
-    from sparseattnnet.experiment import tables
+    from sparseattnnet.judge import tables
     given, runs, stem = about['parameters'], path.parent/'runs', path.name.removesuffix('.provenance.json')
     with tempfile.TemporaryDirectory() as t:
         rows, target = in_table_order(records, given), Path(t)/stem
@@ -84,7 +84,7 @@ def table_faults(path, about, records):
 
 def check(reference):
     "`(faults, stale, number of checks)` of a folder of results."
-    from sparseattnnet.experiment import records as R
+    from sparseattnnet.learn import records as R
     reference, faults, stale, count = Path(reference), [], [], 0
     with warnings.catch_warnings():
         warnings.simplefilter('error')

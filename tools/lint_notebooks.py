@@ -23,12 +23,9 @@ MAX_LINES = 30
 MAX_COMMENTS = .05
 HEAVY = {'pandas', 'matplotlib', 'torchvision', 'skimage', 'sklearn', 'seaborn'}
 # Arrows between rooms: what the exported code of a room may not import.
-CLOSED = {
-    'method': ('data', 'experiment', 'deploy', 'paper', 'beyond'),
-    'data': ('experiment', 'deploy', 'paper', 'beyond'),
-    'experiment': ('deploy', 'paper', 'beyond'),
-    'deploy': ('experiment.training', 'experiment.reproduce', 'paper', 'beyond'),
-}
+ROOMS = ('method', 'data', 'learn', 'judge', 'studies', 'deploy', 'reproduce', 'paper')
+CLOSED = {room: ROOMS[i + 1:] for i, room in enumerate(ROOMS)} | {'deploy': ('learn.loop', 'learn.run', 'reproduce', 'paper')}
+ARROWS = 'arrows run ' + ' ← '.join(ROOMS)
 MACHINE_PATH = re.compile(r'(?<![\w.~])/(?:home|tmp|root|Users|work)/[^\s\'"`]*|\b[A-Z]:\\+Users\\')
 HEADING = re.compile(r'#{1,6} \S')
 LINK = re.compile(r'\]\(\s*<?([^)<>\s]+)>?(?:\s+"[^"]*")?\s*\)|(?:src|href)="([^"]+)"')
@@ -367,7 +364,7 @@ def room_rules(cells, exporting, default_exp, name, room, say):
                 say(c, 'light-import', f'imports {heavy} with the module, import it inside the function that needs it')
         here = default_exp.split('.')[0]
         hits = {f for m, _ in imported(c.tree, default_exp) for f in CLOSED.get(here, ()) if f'{m}.'.startswith(f'{PACKAGE}.{f}.')}
-        for f in sorted(hits): say(c, 'arrow', f'{here} imports {PACKAGE}.{f}: arrows run method ← data, experiment ← deploy ← paper, turn it round')
+        for f in sorted(hits): say(c, 'arrow', f'{here} imports {PACKAGE}.{f}: {ARROWS}, turn it round')
     if room == 'method':
         headings = {c.source.strip() for c in cells if c.kind == 'markdown'}
         if not any(c.kind == 'markdown' and '|' in c.source and all(w in c.source.lower() for w in ('what it is', 'what the paper says')) for c in cells):

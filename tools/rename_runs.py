@@ -22,18 +22,18 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from sparseattnnet.experiment import records as R  # noqa: E402
-from sparseattnnet.experiment.training import CHOICES, run_digest, strip_prose  # noqa: E402
+from sparseattnnet.learn import records as R  # noqa: E402
+from sparseattnnet.learn.loop import CHOICES, run_digest, strip_prose  # noqa: E402
 
 MODULES = [f'method/{m}.py' for m in ('coarse', 'fine', 'kscheduler', 'losses', 'model', 'pixels', 'sampler')] + ['data/augment.py'] + [
     f'experiment/{m}.py' for m in ('baselines', 'metrics', 'training')]
 RULE = {'CHOICES', 'strip_prose', 'code_fingerprint', '_training_code', 'run_digest'}
 
 ASK = """import json, sys
-from sparseattnnet.experiment import training as T
+from sparseattnnet.learn import loop as T
 print(json.dumps([T.run_digest(*a) for a in json.load(sys.stdin)]))"""
 TRAIN = """import contextlib, json, os, sys
-from sparseattnnet.experiment.training import RunSpec, train_run
+from sparseattnnet.learn.run import RunSpec, train_run
 with contextlib.redirect_stdout(sys.stderr): found = [train_run(RunSpec(**s), sys.argv[1], show=False)['checkpoint_sha256'] for s in json.load(sys.stdin)]
 print(json.dumps(found))"""
 

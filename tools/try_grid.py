@@ -31,7 +31,7 @@ class Trial:
 
     def command(self, out):
         a = self.a
-        if a.way == 'runner': return [sys.executable, '-m', 'sparseattnnet.experiment.reproduce', 'smoke', '--datasets', a.datasets, '--models', a.models, '--out', str(out)]
+        if a.way == 'runner': return [sys.executable, '-m', 'sparseattnnet.reproduce.main', 'smoke', '--datasets', a.datasets, '--models', a.models, '--out', str(out)]
         return [a.snakemake, '--snakefile', 'workflow/Snakefile', '--profile', 'workflow/profiles/laptop', '--config', 'profile=smoke',
             f'datasets={a.datasets}', f'models={a.models}', f'out={out}', f'python={sys.executable}']
 

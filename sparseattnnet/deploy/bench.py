@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from . import engines as E
 from . import fast as F
-from ..experiment import ablation as A
-from ..experiment import benchmark as B
-from ..experiment import records as R
-from ..experiment import steps as S
+from ..studies import ablation as A
+from ..studies import benchmark as B
+from ..learn import records as R
+from ..studies import steps as S
 from .vectors import TILE, jit, shifted_sums
-from ..experiment.benchmark import PAPER_K, Rival, Setting
+from ..studies.benchmark import PAPER_K, Rival, Setting
 
 # %% ../../nbs/deploy/bench.ipynb #f87b4ca8
 CONTEST = (Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'),

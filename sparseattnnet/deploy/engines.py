@@ -20,8 +20,8 @@ from torch import nn
 from .export import FoldedNet, onnx_session
 from .fast import FastEngine
 from . import gpu
-from ..experiment import benchmark as B
-from ..experiment.baselines import Baseline
+from ..studies import benchmark as B
+from ..learn.baselines import Baseline
 from ..method.model import SparseAttnNet
 
 # %% ../../nbs/deploy/engines.ipynb #1b986626

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from torch.nn import functional as F
 import sparseattnnet
 from .fast import EPS, _double, fold_norm, plan_head
-from ..experiment import records as R
+from ..learn import records as R
 from ..method.coarse import cell_index
 from ..method.pixels import LUMA, pixel_grid
 from ..method.model import SparseAttnNet, config_from_dict

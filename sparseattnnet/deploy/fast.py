@@ -763,7 +763,7 @@ def load_fast(
     threads:int=0, # images at a time; 0 for all cores of this process
 )->FastEngine: # ready to use
     "Read a checkpoint and make an engine of it; raises ValueError for a checkpoint of another model."
-    from sparseattnnet.experiment.records import load_checkpoint
+    from sparseattnnet.learn.records import load_checkpoint
     weights, card = load_checkpoint(folder)
     if 'preset' not in card['config']: raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}; the fast engine runs SparseAttnNet")
     model = SparseAttnNet(config_from_dict(card['config']))
