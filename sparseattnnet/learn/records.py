@@ -244,13 +244,10 @@ class Predictions(NamedTuple):
     "Predictions of one model on one set of images."
     ids:tuple # image ids, N
     labels:np.ndarray|None # int64 (N,), or None for images without labels
-    probs:np.ndarray # float64 (N, K), rows sum to 1
     class_names:tuple # K names
-
-    @property
-    def predicted(self)->np.ndarray:
-        "The most probable class of each image, int64 (N,); of equals the first."
-        return self.probs.argmax(1)
+    predicted:np.ndarray # most probable class of each image, int64 (N,); of equals the first
+    confidence:np.ndarray # its probability, float64 (N,)
+    probs:np.ndarray|None=None # float64 (N, K), rows sum to 1; None where only class and confidence were kept
 
 def _checked(
     ids, # N image ids
@@ -267,7 +264,8 @@ def _checked(
     if len(set(ids)) != len(ids): raise ValueError(f"id {next(i for i in ids if list(ids).count(i) > 1)!r} stands twice: expected unique ids")
     if y is not None and (y.shape != (len(ids),) or len(y) and not (0 <= y.min() and y.max() < len(names))):
         raise ValueError(f"labels of shape {y.shape}: expected ({len(ids)},) with values 0…{len(names) - 1}")
-    return Predictions(tuple(map(str, ids)), None if y is None else y.astype(np.int64), p, names)
+    best = p.argmax(1) if len(p) else np.zeros(0, np.int64)
+    return Predictions(tuple(map(str, ids)), None if y is None else y.astype(np.int64), names, best, p.max(1, initial=0.), p)
 
 # %% ../../nbs/learn/records.ipynb #3b4bf7eb
 def save_predictions(
@@ -313,7 +311,7 @@ RUN_RECORD_FIELDS = {
     'class_names': (list, 'names of the classes, by index'), 'data_fingerprint': (str, 'SHA-256 of images, labels and ids'),
     'split_hash': (str, 'hash of the split'), 'protocol': (str, 'strict, paper or official'),
     'model': (str, 'sparseattnnet or a baseline'), 'preset': (str, 'preset, empty for a baseline'),
-    'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
+    'code_version': (int, 'version of the code that trained, see `CODE_VERSION`'), 'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
     'profile': (str, 'smoke, quick or full'), 'history': (list, 'one dict of metrics an epoch'),
     'k_per_epoch': (list, 'k of each epoch, empty for a baseline'), 'test': (dict, 'what `evaluate` gave on the test images'),
     'checkpoint_sha256': (str, "SHA-256 of the checkpoint's weights"), 'environment': (dict, 'versions, hardware, commit'),
