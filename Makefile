@@ -1,12 +1,19 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper full bench grid test lab export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test lab export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
 PYTHON ?=
 PROFILE ?= quick
-export PYTHON PROFILE DATA DATASETS SOURCE SIMULATOR AUGMENT ONLY DROP TOO_FEW ON_BAD PROTOCOL SIZE SEEDS MODELS ARTEFACTS AT_ONCE PUBLISH
+# The options that every run takes: the fields of RunSpec in nbs/learn/run.ipynb, in capitals; a test holds the two together.
+RUN_OPTIONS := SOURCE SIMULATOR PROTOCOL SIZE ONLY DROP TOO_FEW ON_BAD AUGMENT DEVICE
+OPTIONS := DATA DATASETS $(RUN_OPTIONS) MODELS SEEDS ARTEFACTS
+export PYTHON PROFILE $(OPTIONS) STUDY ARMS SHARE AT_ONCE PUBLISH RUN
+# Turns the options that are set into arguments: TOO_FEW=drop into --too-few drop, for Snakemake into too-few=drop.
+NAME = $$(printf %s "$$o" | tr A-Z_ a-z-)
+FLAGS = for o in $(OPTIONS) STUDY ARMS SHARE AT_ONCE; do eval "v=\$$$$o"; [ -z "$$v" ] || set -- "$$@" "--$(NAME)" "$$v"; done
+CONFIG = for o in $(OPTIONS); do eval "v=\$$$$o"; [ -z "$$v" ] || set -- "$$@" "$(NAME)=$$v"; done
 # uv looks for local wheels where pip does; empty on most machines.
 UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_FIND_LINKS
@@ -25,17 +32,18 @@ help: ## list the targets
 	@echo
 	@echo 'make paper takes PROFILE=quick|smoke|full  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
 	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
-	@echo '           MODELS=…  AUGMENT=auto|on|off  SIMULATOR=options as JSON  PUBLISH=1 (copy results to outputs/reference)'
-	@echo '           ARTEFACTS="table 1,figure 9,leaks" or all: what stands in nbs/paper/manifest.toml; default what takes no extra hours'
+	@echo '           MODELS=…  AUGMENT=auto|on|off  DEVICE=auto|cpu|cuda  SIMULATOR=options as JSON  PUBLISH=1 (put results into outputs/reference)'
+	@echo '           ARTEFACTS="table 1,figure 9,leaks", train (trainings alone) or all: what stands in nbs/paper/manifest.toml'
+	@echo '           STUDY=one_at_a_time|ksweep|edge|factorial  ARMS=…  SHARE=…  (train the runs of a study, draw nothing)'
 	@echo '           AT_ONCE=jobs at a time, default as many as cores and memory bear, at most 4'
+	@echo 'make grid  takes the same; make remake RUN=name trains a published run again'
 	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
 
 paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
-	@set -- "$$PROFILE" $${DATA:+--data "$$DATA"} $${DATASETS:+--datasets "$$DATASETS"} $${SOURCE:+--source "$$SOURCE"} \
-	  $${SIMULATOR:+--simulator "$$SIMULATOR"} $${AUGMENT:+--augment "$$AUGMENT"} $${ONLY:+--only "$$ONLY"} $${DROP:+--drop "$$DROP"} \
-	  $${TOO_FEW:+--too-few "$$TOO_FEW"} $${ON_BAD:+--on-bad "$$ON_BAD"} $${PROTOCOL:+--protocol "$$PROTOCOL"} \
-	  $${SIZE:+--size "$$SIZE"} $${SEEDS:+--seeds "$$SEEDS"} $${MODELS:+--models "$$MODELS"} $${ARTEFACTS:+--artefacts "$$ARTEFACTS"} $${AT_ONCE:+--at-once "$$AT_ONCE"} $${PUBLISH:+--publish}; \
-	$(BIN) $(PY) -m sparseattnnet.reproduce.main "$$@"
+	@set -- "$$PROFILE"; $(FLAGS); [ -z "$$PUBLISH" ] || set -- "$$@" --publish; $(BIN) $(PY) -m sparseattnnet.reproduce.main "$$@"
+
+remake: .venv/stamp ## train one published run again and compare: RUN=name, from outputs/reference/runs.csv
+	@$(BIN) $(PY) -m sparseattnnet.reproduce.main --remake "$$RUN"
 
 full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
 	@$(MAKE) --no-print-directory paper PROFILE=full
@@ -44,8 +52,7 @@ bench: .venv/stamp ## measure speed, every network in every engine, into outputs
 	@$(MAKE) --no-print-directory paper ARTEFACTS=speed
 
 grid: .venv/stamp .venv-workflow/stamp ## the same by Snakemake, several jobs at a time: CORES=4 (workflow/README.md tells of clusters)
-	@set -- profile="$$PROFILE" $${DATA:+data="$$DATA"} $${DATASETS:+datasets="$$DATASETS"} $${SOURCE:+source="$$SOURCE"} $${MODELS:+models="$$MODELS"} \
-	  $${SEEDS:+seeds="$$SEEDS"} $${PROTOCOL:+protocol="$$PROTOCOL"} $${ARTEFACTS:+artefacts="$$ARTEFACTS"}; \
+	@set -- profile="$$PROFILE"; $(CONFIG); \
 	.venv-workflow/bin/snakemake --snakefile workflow/Snakefile --profile workflow/profiles/laptop $(if $(CORES),--cores $(CORES)) $(if $(UNLOCK),--unlock) --config "$$@"
 
 .venv-workflow/stamp: workflow/requirements.txt $(MOVED) | .venv/stamp

@@ -11,7 +11,7 @@ import artefacts  # noqa: E402
 from sparseattnnet.data.splits import make_split  # noqa: E402
 from sparseattnnet.reproduce.manifest import STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
 from sparseattnnet.reproduce.runner import check_parameters  # noqa: E402
-from sparseattnnet.learn.loop import RunSpec, spec_images  # noqa: E402
+from sparseattnnet.learn.run import RunSpec, spec_images  # noqa: E402
 
 PAPER = [*(f'Table {n}' for n in (1, 2)), *(f'Figure {n}' for n in range(1, 10))]
 

@@ -1,63 +1,38 @@
 #!/usr/bin/env python3
-"""Whether the results in outputs/reference hang together: tables follow from records, records from predictions.
+"""Whether the results in outputs/reference hang together: tables follow from runs, runs from their predictions.
 
     python tools/check_reference.py [--strict] [--reference FOLDER]
 
-Checked are: files against the hashes in their provenance; that every run which a provenance names is there and was
-recorded under that name; each run's split and predictions against its record, the test metrics computed anew; each
-Table 1, its comparisons and its recalls written anew from the records and compared as text. A run is *stale* if
-today's code would give it another name: what trains and judges has changed since. Stale runs, and tables of stale runs
-that would be written differently today, are named; with `--strict` they are failures. The last line counts."""
+Checked are: every file against the hash in the lock; that every run which an artefact names is in runs.csv; that each
+run's predictions give its accuracy and confusion matrix, and are about the test images of its split; each checkpoint
+against its run; each Table 1, its comparisons and its recalls written anew from the runs and compared as text. A run
+is *stale* where it was trained by another code version than today's. Stale runs, and tables of stale runs that would
+be written differently today, are named; with `--strict` they are failures. The last line counts."""
 import argparse
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 TABLE = 'nbs/paper/table1.ipynb'
+OWN = {'runs.csv', 'epochs.csv.gz', 'predictions.csv.gz', 'splits.json.gz', 'provenance.json', 'README.md'}
 STEP = 1.5e-6  # metrics are recorded to six digits: neighbours may round apart
 
 
-def digest_today(record):
-    "What the run's name would end in if it were trained by today's code, on the same data, torch and kind of device."
-    from sparseattnnet.learn.run import run_digest
-    e = record['environment']
-    return run_digest(record['config'], record['data_fingerprint'], record['split_hash'], e['device'], e['torch'])[:8]
-
-
-def is_stale(record): return record['run_id'].rpartition('_')[2] != digest_today(record)
-
-
-def different(a, b, tolerance, at=''):
-    "Where two nested results differ, as a path; '' where they agree."
-    if isinstance(a, dict) and isinstance(b, dict):
-        if a.keys() != b.keys(): return f"{at or 'keys'}: {sorted(a.keys() ^ b.keys())}"
-        return next((d for k in a if (d := different(a[k], b[k], tolerance, f'{at}.{k}'.lstrip('.')))), '')
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        if len(a) != len(b): return f'{at}: {len(a)} and {len(b)} entries'
-        return next((d for i, (x, y) in enumerate(zip(a, b)) if (d := different(x, y, tolerance, f'{at}[{i}]'))), '')
-    same = abs(a - b) <= tolerance if isinstance(a, float) and isinstance(b, (int, float)) else a == b
-    return '' if same else f'{at}: {a} and {b}'
-
-
-def run_faults(folder, record):
-    "What does not fit in the folder of one run."
-    from sparseattnnet.data.splits import Split
-    from sparseattnnet.learn import records as R
-    from sparseattnnet.learn.metrics import evaluate
-    faults = []
-    try:
-        split = Split.load(folder/'split.json')
-        p = R.load_predictions(folder/'predictions.csv')
-    except (FileNotFoundError, ValueError) as e: return [f'{folder.name}: {e}']
-    if split.hash != record['split_hash']: faults.append(f"{folder.name}: split.json is not the record's split")
-    if sorted(p.ids) != sorted(split.test): faults.append(f'{folder.name}: predictions.csv is not about the test images of split.json')
-    if list(p.class_names) != record['class_names']: faults.append(f"{folder.name}: classes {', '.join(p.class_names)} in predictions.csv, {', '.join(record['class_names'])} in the record")
-    elif d := different(record['test'], R._plain(evaluate(p.probs, p.labels, p.class_names)), STEP):
-        faults.append(f"{folder.name}: test metrics computed from predictions.csv differ from the record: {d}")
-    weights = folder/'model.safetensors'
-    if weights.exists() and R.sha256_file(weights) != record['checkpoint_sha256']: faults.append(f"{folder.name}: model.safetensors is not the record's checkpoint")
+def run_faults(record, store):
+    "What does not fit in one run of a store."
+    import numpy as np
+    from sparseattnnet.learn.store import run_predictions, run_split
+    name, faults = record['run_id'], []
+    try: split, p = run_split(record, store), run_predictions(record, store)
+    except (FileNotFoundError, ValueError) as e: return [f'{name}: {e}']
+    if split.hash != record['split_hash']: faults.append(f"{name}: the split that is kept is not the record's split")
+    if sorted(p.ids) != sorted(split.test): faults.append(f'{name}: its predictions are not about the test images of its split')
+    K = len(record['class_names'])
+    confusion = np.bincount(K*p.labels + p.predicted, minlength=K*K).reshape(K, K)
+    if confusion.tolist() != record['test']['confusion']: faults.append(f'{name}: its predictions give another confusion matrix than the record')
+    if abs(np.trace(confusion)/len(p.ids) - record['test']['accuracy']) > STEP: faults.append(f'{name}: its predictions give another accuracy than the record')
+    if not (((1/K - 1e-4 <= p.confidence) & (p.confidence <= 1)).all()): faults.append(f'{name}: a confidence is no probability of a most probable class')
     return faults
 
 
@@ -70,45 +45,52 @@ def in_table_order(records, parameters):
     return sorted(records, key=place)
 
 
-def table_faults(path, about, records):
-    "Where a committed Table 1, its comparisons or its recalls differ from what the records give today."
+def table_faults(stem, about, records, store):
+    "Where a committed Table 1, its comparisons or its recalls differ from what the runs give today."
     from sparseattnnet.judge import tables
-    given, runs, stem = about['parameters'], path.parent/'runs', path.name.removesuffix('.provenance.json')
+    given = about['parameters']
     with tempfile.TemporaryDirectory() as t:
-        rows, target = in_table_order(records, given), Path(t)/stem
-        if stem.startswith('comparisons_'): made = tables.write_comparisons(rows, runs, target, margin=given['margin'], parameters=given, notebook=about['notebook'])
-        elif stem.startswith('recall_'): made = tables.write_recall(rows, runs, target, parameters=given, notebook=about['notebook'])
+        rows, target, groups = in_table_order(records, given), Path(t)/stem, about.get('groups')
+        if stem.startswith('comparisons_'): made = tables.write_comparisons(rows, store, target, groups, margin=given['margin'], parameters=given, notebook=about['notebook'])
+        elif stem.startswith('recall_'): made = tables.write_recall(rows, store, target, groups, parameters=given, notebook=about['notebook'])
         else: made = tables.write_table(rows, target, given, about['notebook'])
-        return [f'{f.name}: its runs give another text today' for f in made if f.name in about['files'] and f.read_text(encoding='utf-8') != (path.parent/f.name).read_text(encoding='utf-8')]
+        return [f'{f.name}: its runs give another text today' for f in made if f.name in about['files'] and f.read_text(encoding='utf-8') != (store/f.name).read_text(encoding='utf-8')]
+
+
+def checkpoint_faults(store, runs):
+    from sparseattnnet.learn import records as R
+    for folder in sorted((store/'checkpoints').glob('*')):
+        if folder.name not in runs: yield f'checkpoints/{folder.name}: no such run is in runs.csv'
+        elif R.sha256_file(folder/'model.safetensors') != runs[folder.name]['checkpoint_sha256']: yield f"checkpoints/{folder.name}: model.safetensors is not the run's checkpoint"
+        else:
+            try: R.load_checkpoint(folder)
+            except (FileNotFoundError, ValueError) as e: yield f'checkpoints/{folder.name}: {e}'
 
 
 def check(reference):
-    "`(faults, stale, number of checks)` of a folder of results."
+    "`(faults, stale, number of checks)` of a store."
     from sparseattnnet.learn import records as R
-    reference, faults, stale, count = Path(reference), [], [], 0
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        try: records = {r['run_id']: r for r in R.load_records(reference/'runs')} if (reference/'runs').is_dir() else {}
-        except (ValueError, UserWarning) as e: return [str(e)], [], 1
-    for name, r in records.items():
-        count += 1
-        faults += run_faults(reference/'runs'/name, r)
-        if is_stale(r): stale.append(f"{name}: today's code would name it …_{digest_today(r)}")
-    covered, old = set(), {s.split(':')[0] for s in stale}
-    for path in sorted(reference.glob('*.provenance.json')):
-        count += 1
-        about = R.read_json(path)
-        covered |= set(about['files']) | {path.name}
-        faults += [f'{n}: missing, or changed since {path.name} was written' for n in R.check_provenance(path)]
-        if lost := [n for n in about['runs'] if n not in records]:
-            faults.append(f"{path.name} names runs that are not in runs/: {', '.join(lost)}")
-        elif about['notebook'] == TABLE and any(n.endswith('.csv') for n in about['files']) and all((path.parent/n).is_file() for n in about['files']):
-            try: other = table_faults(path, about, [records[n] for n in about['runs']])
-            except (ValueError, KeyError) as e: other = [f'{path.name}: its runs give no table today: {type(e).__name__}: {e}']
-            if old & set(about['runs']): stale += other
+    from sparseattnnet.learn import store as ST
+    from sparseattnnet.learn.run import CODE_VERSION
+    store = Path(reference)
+    try: runs, lock = ST.stored_runs(store), R.read_json(store/'provenance.json') if (store/'provenance.json').is_file() else {}
+    except (FileNotFoundError, ValueError) as e: return [str(e)], [], 1
+    faults = [f for r in runs.values() for f in run_faults(r, store)] + list(checkpoint_faults(store, runs))
+    stale = [f"{n}: trained by code version {r['code_version']}, today's is {CODE_VERSION}" for n, r in runs.items() if r['code_version'] != CODE_VERSION]
+    covered = set(OWN)
+    for stem, about in lock.items():
+        covered |= set(about['files'])
+        changed = ST.changed_files(store, stem)
+        faults += [f'{n}: missing, or changed since it was locked' for n in changed]
+        if lost := [n for n in about['runs'] if n not in runs]: faults.append(f"{stem} names runs that are not in runs.csv: {', '.join(lost)}")
+        elif about['notebook'] == TABLE and any(n.endswith('.csv') for n in about['files']) and all((store/n).is_file() for n in about['files']):
+            mine = [runs[n] | {'folder': str(store)} for n in about['runs']]
+            try: other = table_faults(stem, about, mine, store)
+            except (ValueError, KeyError) as e: other = [f'{stem}: its runs give no table today: {type(e).__name__}: {e}']
+            if any(r['code_version'] != CODE_VERSION for r in mine): stale += other
             else: faults += other
-    faults += [f'{p.name}: no provenance says where it comes from' for p in sorted(reference.glob('*')) if p.is_file() and p.name not in covered and p.name != 'README.md']
-    return faults, stale, count
+    faults += [f'{p.name}: no provenance says where it comes from' for p in sorted(store.glob('*')) if p.is_file() and p.name not in covered]
+    return faults, stale, len(runs) + len(lock)
 
 
 def main(argv=None):

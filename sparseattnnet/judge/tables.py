@@ -15,6 +15,7 @@ from pathlib import Path
 from ..learn import records as R
 from . import statistics as S
 from ..learn.metrics import wilson_interval
+from ..learn.store import run_predictions
 import numpy as np
 
 # %% ../../nbs/judge/tables.ipynb #1437539e
@@ -229,7 +230,7 @@ def overlap(
 
 # %% ../../nbs/judge/tables.ipynb #183b19ad
 def _predictions(record, runs):
-    p = R.load_predictions(Path(runs)/record['run_id']/'predictions.csv')
+    p = run_predictions(record, runs)
     if p.labels is None: raise ValueError(f"{record['run_id']}: predictions without labels; expected those of the test part, train it again")
     return p
 
@@ -237,7 +238,7 @@ def _cells(ids, groups): return list(ids) if groups is None else [groups.get(i, 
 
 def images_of(
     pairs:list[tuple[dict, dict]], # what `paired_runs` gave
-    runs:str|Path, # the folder of runs
+    runs:str|Path, # folder of results that has the runs
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
 )->tuple[np.ndarray, np.ndarray, list]: # first right (N,), second right (N,), group of each (N,)
     "What both models said about the same test images, seeds one after another; ValueError where images or labels differ."
@@ -267,7 +268,7 @@ def _compare(pairs, runs, groups, level, draws):
 
 def comparisons(
     records:list[dict], # run records of one data set, profile and protocol
-    runs:str|Path, # the folder of runs, for their predictions
+    runs:str|Path, # folder of results that has the runs, for their predictions
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
     margin:float=1., # smallest difference that matters, points
     level:float=.95, # confidence level
@@ -323,7 +324,7 @@ def _class_recall(group, runs, groups, level):
 
 def recall_table(
     records:list[dict], # run records of one data set, profile and protocol
-    runs:str|Path, # the folder of runs, for their predictions
+    runs:str|Path, # folder of results that has the runs, for their predictions
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
     level:float=.95, # confidence level
 ): # DataFrame: a row for each run, and one pooled over the runs, of each model and class
@@ -352,12 +353,12 @@ def paper_significance(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/judge/tables.ipynb #9ce89d0a
-def _write(path, bodies, records, parameters, notebook):
-    out = []
+def _write(path, bodies, records, parameters, notebook, groups=None):
+    out, shared = [], {i: g for i, g in (groups or {}).items() if i != g}
     for ending, text in bodies.items():
         out.append(Path(path).with_name(f'{Path(path).name}.{ending}'))
         with R.atomic_path(out[-1]) as part: part.write_text(text, encoding='utf-8')
-    R.write_provenance(out, records, parameters, notebook)
+    R.write_provenance(out, records, parameters, notebook, **({'groups': groups} if shared else {}))
     return out
 
 def comparison_caption(
@@ -372,7 +373,7 @@ def comparison_caption(
 # %% ../../nbs/judge/tables.ipynb #308c9f55
 def write_comparisons(
     records:list[dict], # run records of one data set, profile and protocol
-    runs:str|Path, # the folder of runs, for their predictions
+    runs:str|Path, # folder of results that has the runs, for their predictions
     path:str|Path, # target without its ending, e.g. outputs/tables/comparisons_opd_quick
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
     margin:float=1., # smallest difference that matters, points
@@ -384,12 +385,12 @@ def write_comparisons(
     ours = markdown(t.drop(columns=['runs', 'profile'])) if len(t) else 'No preset of SparseAttnNet stands beside another model: nothing to compare.'
     text = f"{table_caption(records)}\n\n{comparison_caption(margin, records)}\n\n{ours}\n"
     if len(paper): text += f"\nThe paper's printed accuracies, real images; Welch's test; {paper['n (assumed)'][0]} runs are assumed, the paper does not say:\n\n{markdown(paper)}\n"
-    return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook)
+    return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #0f995a2f
 def write_recall(
     records:list[dict], # run records of one data set, profile and protocol
-    runs:str|Path, # the folder of runs, for their predictions
+    runs:str|Path, # folder of results that has the runs, for their predictions
     path:str|Path, # target without its ending, e.g. outputs/tables/recall_opd_quick
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
     parameters:dict|None=None, # the notebook's parameters, for the provenance
@@ -398,7 +399,7 @@ def write_recall(
     "Write the recalls as CSV (each run and pooled) and Markdown (pooled), with their provenance."
     t = recall_table(records, runs, groups)
     text = f"{table_caption(records)}\n\nRecall of each class over all runs, 95 % Wilson interval for as many trials as the tests of each image or cell are worth.\n\n{markdown(pooled_recall(t))}\n"
-    return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook)
+    return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #6087abab
 def pooled_recall(

@@ -180,6 +180,7 @@ def _write_predictions(path, rows):
     out.writerows(rows)
     with R.atomic_path(path) as part: part.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
 
+# %% ../../nbs/learn/store.ipynb #9addb37d
 def add_runs(
     store:str|Path, # folder of the store; made where missing
     records:list[dict], # records as `load_runs` gives them, each with its `folder`

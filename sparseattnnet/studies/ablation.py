@@ -6,24 +6,18 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'CLAIMS', 'COLUMNS', 'Arm',
            'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'claim_of', 'ablation_table', 'main_effects', 'main']
+           'trained_run', 'claim_of', 'ablation_table', 'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
-import argparse
 import json
 import math
-import os
-import sys
-import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
-import torch
 from ..data.datasets import project_root
 from ..learn import records as R
+from ..learn.store import run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..learn.run import RunSpec, dataset_key, name_run, spec_images, train_run
 
@@ -275,44 +269,29 @@ def plan_table(
     t = f.groupby(['data', 'arm'], sort=False).agg(epochs=('epochs', 'first'), runs=('runs', 'sum'), missing=('missing', 'sum'), minutes=('minutes', 'sum'))
     return t.round({'minutes': 1}).reset_index()
 
-# %% ../../nbs/studies/ablation.ipynb #9f8558a6
-def _one(p, out, threads, show):
-    if threads: torch.set_num_threads(threads)
-    try:
-        with _quiet(): run = train_run(p.spec, out, show=show)['run_id']
-    except Exception as e: return f'{type(e).__name__}: {e}'
-    return '' if run == p.run else f'the run is called {run}, {p.run} was planned: code or data changed meanwhile, plan anew'
-
 # %% ../../nbs/studies/ablation.ipynb #03d71684
 def train_missing(
     planned:list[Planned], # runs of a study
     out:Path, # folder for results
-    jobs:int=1, # processes at a time, each with its share of the cores
-    say=print, # takes a line before and after each run
-    show:bool=False, # a progress bar for each run; only with one job
+    say=print, # takes a line after each run
+    show:bool=False, # a progress bar for each run
 )->dict[str, str]: # run id -> error of those that failed
-    "Train what has no record yet, one after the other or some at a time; failures are isolated."
-    if jobs < 1: raise ValueError(f"jobs={jobs}: expected at least 1")
+    "Train what has no record yet, one after the other; a failure stays its own."
     records, failed = done_of(planned, out), {}
-    todo = list({p.run: p for p in planned if p.run not in records}.values())
-    def ended(i, p, error):
-        if error: failed[p.run] = error
-        else: records.update(done_of([p], out))
-        result = f'FAILED, {error}' if error else f"accuracy {100*records[p.run]['test']['accuracy']:.1f} %, {records[p.run]['train_s']:.0f} s"
-        left = seconds_left([q for q in todo if q.run not in failed], records)/jobs
-        say(f"[{i}/{len(todo)}] {dataset_key(p.spec)} · seed {p.spec.seed} · {p.arm}: {result} · about {math.ceil(left/60)} min left")
-    if jobs == 1:
-        for i, p in enumerate(todo, 1): ended(i, p, _one(p, out, 0, show))
-        return failed
-    threads = max(1, (os.cpu_count() or 1)//jobs)
-    with ProcessPoolExecutor(jobs, get_context('spawn')) as pool:
-        futures = {pool.submit(_one, p, out, threads, False): p for p in todo}
-        for i, f in enumerate(as_completed(futures), 1): ended(i, futures[f], str(f.exception()) if f.exception() else f.result())
+    todo = {p.run: p for p in planned if p.run not in records}
+    for i, (run, p) in enumerate(todo.items(), 1):
+        try:
+            with _quiet(): made = train_run(p.spec, out, show=show)
+            if made['run_id'] != run: raise ValueError(f"the run is called {made['run_id']}, {run} was planned: code or data changed meanwhile, plan anew")
+            records[run], result = made, f"accuracy {100*made['test']['accuracy']:.1f} %, {made['train_s']:.0f} s"
+        except Exception as e: failed[run] = result = f'{type(e).__name__}: {e}'
+        left = seconds_left([q for q in todo.values() if q.run not in failed], records)
+        say(f"[{i}/{len(todo)}] {dataset_key(p.spec)} · seed {p.spec.seed} · {p.arm}: {'FAILED, ' if run in failed else ''}{result} · about {math.ceil(left/60)} min left")
     return failed
 
 # %% ../../nbs/studies/ablation.ipynb #0f3ebdd3
 def _right(record, out):
-    p = R.load_predictions(record.get('folder', out)/'runs'/record['run_id']/'predictions.csv')
+    p = run_predictions(record, record.get('folder', out))
     return dict(zip(p.ids, p.predicted == p.labels))
 
 def compare_runs(
@@ -337,13 +316,14 @@ def compare_runs(
 def trained_run(
     spec:RunSpec, # the run
     outputs:Path, # folder for results, where it is looked for, and trained if need be
-)->tuple: # its folder, its images, its split
-    "A run with its weights: from `outputs`, else from the committed reference, else trained."
+)->tuple: # folder of its checkpoint, its record, its images, its split
+    "A run with its weights: from `outputs`, else from the committed store, else trained."
     data = spec_images(spec, show=False)
     name = name_run(spec, data, say=lambda line: None)[0]
-    where = next((o for o in (Path(outputs), project_root()/'outputs'/'reference') if (o/'runs'/name/'model.safetensors').exists()), None)
-    if where is None: train_run(spec, outputs, data=data)
-    return (where or Path(outputs))/'runs'/name, *data
+    reference = project_root()/'outputs'/'reference'
+    if run_weights(name, outputs, reference) is None: train_run(spec, outputs, data=data)
+    record = done_of([Planned('', spec, name, 0, 0)], Path(outputs)) or stored_runs(reference)
+    return run_weights(name, outputs, reference), record[name], *data
 
 # %% ../../nbs/studies/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
@@ -424,37 +404,3 @@ def main_effects(
         c = row.pop('comparison')
         row |= dict(effect=c.difference, low=c.low, high=c.high, p=c.p, p_holm=p, seeds=c.n, verdict=judge(c._replace(p=p), margin))
     return pd.DataFrame(rows, columns=('data', 'factor', 'effect', 'low', 'high', 'p', 'p_holm', 'seeds', 'verdict'))
-
-# %% ../../nbs/studies/ablation.ipynb #320094ea
-def main(
-    argv:list[str]|None=None, # arguments; None takes the command line's
-)->int: # exit status, 1 if a run failed, 130 if it was interrupted
-    "Train what a study misses, from the command line."
-    p = argparse.ArgumentParser(prog='python -m sparseattnnet.studies.ablation', description='Train the runs of the ablations that are missing.')
-    for flag, default, text in (('datasets', 'opd,event', 'data sets, comma separated'), ('seeds', '0,1,2', 'seeds, comma separated'), ('profile', 'quick', 'smoke, quick or full'),
-            ('design', 'one_at_a_time', ', '.join(DESIGNS)), ('arms', '', 'arms or questions (few, which, a, b, c, d, e, printed, edge), comma separated; default all'), ('out', '', 'folder for results, default outputs')):
-        p.add_argument(f'--{flag}', default=default, help=f'{text} (default {default!r})')
-    p.add_argument('--share', type=float, default=1., help='multiplies the epochs of the profile')
-    p.add_argument('--jobs', type=int, default=1, help='runs at a time')
-    p.add_argument('--plan', action='store_true', help='show what is missing and its rough cost, train nothing')
-    a, t0 = p.parse_args(argv), time.time()
-    out = Path(a.out).resolve() if a.out else project_root()/'outputs'
-    try:
-        planned = plan_arms(a.design, a.datasets, a.seeds, a.profile, a.share, a.arms)
-        records = done_of(planned, out)
-        print(plan_table(planned, records).to_string(index=False))
-        print(f"{len({p.run for p in planned} - set(records))} of {len({p.run for p in planned})} runs are missing: about {math.ceil(seconds_left(planned, records)/60/a.jobs)} minutes", flush=True)
-        failed = {} if a.plan else train_missing(planned, out, a.jobs, lambda line: print(line, flush=True), sys.stderr.isatty())
-    except KeyboardInterrupt:
-        print('\nStopped. Nothing is half-written; the same command goes on from here.')
-        return 130
-    return _close(failed, out, time.time() - t0, a.plan)
-
-def _close(failed, out, seconds, plan):
-    for run, error in failed.items(): print(f'failed: {run}: {error}')
-    if failed: R.write_json(out/'tables'/'ablations.failed.json', failed)
-    if not plan: print(f'{seconds/60:.1f} minutes; {len(failed)} runs failed' + (': the same command tries them again' if failed else ''))
-    return int(bool(failed))
-
-# %% ../../nbs/studies/ablation.ipynb #3bd03346
-if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())
