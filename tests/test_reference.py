@@ -72,7 +72,7 @@ def test_comparisons_know_the_groups_that_they_were_made_with(reference):
     "Written anew without the groups they would differ: many images of one cell are not many cells."
     store = reference[0]
     lock = R.read_json(store/'provenance.json')
-    assert len(set(lock['comparisons_opd_smoke']['groups'].values())) == 10
+    assert len(set(lock['comparisons_opd_smoke']['groups'].values())) < len(lock['comparisons_opd_smoke']['groups'])
     lock['comparisons_opd_smoke'].pop('groups')
     R.write_json(store/'provenance.json', lock)
     assert faults(store) == [f'comparisons_opd_smoke.{e}: its runs give another text today' for e in ('csv', 'md')]
