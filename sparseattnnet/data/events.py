@@ -113,7 +113,8 @@ def _set_bits(masks, bits, block=1 << 18):
 
 def _known(c, known):
     "The events of which everything is known, and how many are not."
-    return {k: v[known] for k, v in c.items()}, len(known) - int(known.sum())
+    lost = len(known) - int(known.sum())
+    return {k: v[known] for k, v in c.items()} if lost else c, lost
 
 # %% ../../nbs/data/events.ipynb #5e1a0c05
 def _evt3(words):
