@@ -392,7 +392,7 @@ def _sensor(got, shape, side):
     if named and asked not in (None, named[0]): raise ValueError(f"shape={asked}, but the headers name {named[0][0]} rows and {named[0][1]} columns: leave shape out")
     if size := named[0] if named else asked:
         if reach[0] > size[0] or reach[1] > size[1]:
-            raise ValueError(f"{'the headers name' if named else 'shape='}{size}, but events lie in up to {reach[0]} rows and {reach[1]} columns: expected the sensor's (rows, columns)")
+            raise ValueError(f"{'the headers name ' if named else 'shape='}{size}, but events lie in up to {reach[0]} rows and {reach[1]} columns: expected the sensor's (rows, columns)")
         return size, 'header' if named else 'shape'
     if max(reach) <= side: return (side, side), 'events'
     return next((s for s in SENSORS if all(.9*n <= r <= n for r, n in zip(reach, s))), reach), 'events'

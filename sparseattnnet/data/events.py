@@ -28,7 +28,7 @@ def _whole(k, v):
     whole = v.dtype.kind != 'f' or (v == np.floor(v)).all()
     if low <= least and most <= high and whole and (k != 'p' or not (v == -1).any() or not (v == 0).any()): return v
     if k == 'p': raise ValueError(f"oddly typed: polarities {np.unique(v)[:5].tolist()}; expected {expected}")
-    hint = ": pass unit='s', 'ms' or 'ns' to `read_events` if these are no microseconds" if k == 't' else ''
+    hint = ": if the file has another unit, pass unit='s', 'ms' or 'ns' to `read_events` or `load_images`" if k == 't' else ''
     raise ValueError(f"oddly typed: {k} from {least:g} to {most:g}{'' if whole else ', not whole'}; expected {expected}{hint}")
 
 def as_events(
@@ -213,15 +213,15 @@ def _raw_columns(path):
     c, unplaced, kind = RAW_WORDS[head.encoding][1](words)
     count = np.bincount(kind, minlength=16)
     reserved = [k for k in range(16) if count[k] and k not in _USED_WORDS[head.encoding]]
-    said = [(unplaced, "events before the first word of time or place have none and are left out"), (count[10], "external triggers are not read"),
-            (sum(count[reserved]), f"words of reserved types ({', '.join(f'0x{k:X}' for k in reserved)}) are skipped"),
-            (len(data) % head.words.itemsize, "last bytes are half a word: the recording was cut off")]
+    said = [(unplaced, "events before the first word of time or place, left out"), (count[10], "external triggers, not read"),
+            (sum(count[reserved]), f"words of reserved types ({', '.join(f'0x{k:X}' for k in reserved)}), skipped"),
+            (len(data) % head.words.itemsize, "bytes of a last word that was cut off")]
     if head.sensor and len(c['t']):
         inside = (c['y'] < head.sensor[0]) & (c['x'] < head.sensor[1])
         c, outside = _known(c, inside)
         if outside > .01*len(inside): raise ValueError(f"oddly typed: {outside} of {len(inside)} events lie outside the sensor of {head.sensor[1]}x{head.sensor[0]} pixels that the header names")
-        said.append((outside, f"events outside the sensor of {head.sensor[1]}x{head.sensor[0]} pixels are left out"))
-    said = tuple(f'{n} {what}' for n, what in said if n)
+        said.append((outside, f"events outside the sensor of {head.sensor[1]}x{head.sensor[0]} pixels, left out"))
+    said = tuple(f'{what}: {n}' for n, what in said if n)
     if not len(c['t']): raise ValueError(f"truncated: no event could be decoded as {head.encoding} ({'; '.join(said) or f'{len(words)} words follow the header'})")
     return c, head.sensor, said
 
