@@ -315,9 +315,10 @@ def _table_streams(root, labels_csv):
     rows, problems, note = list_images(root, labels_csv)
     kinds = {r.path: _stream_kind(r.path) if r.path.is_file() else 'missing' for r in rows}
     top = (Path(labels_csv) if Path(labels_csv).exists() else root/labels_csv).parent if labels_csv else root
-    listed = {(top/i).resolve() for i in [r.id for r in rows] + [p.path for p in problems]}
+    listed = {r.path.resolve() for r in rows} | {(top/p.path).resolve() for p in problems}
     extra = [f for f in _shown_files(top) if f.resolve() not in listed and _stream_kind(f) == 'stream']
-    said = [f"Not read, because {note['labels']} does not list them: {len(extra)} event streams, such as {extra[0].relative_to(top).as_posix()}."] if extra else []
+    said = [*note.get('said', [])]
+    if extra: said.append(f"Not read, because {note['labels']} does not list them: {len(extra)} event streams, such as {extra[0].relative_to(top).as_posix()}.")
     gone = [ImageProblem(r.id, 'missing: no such file') for r in rows if kinds[r.path] == 'missing']
     return [(r.path, r.id, r.label, r.group) for r in rows if kinds[r.path] != 'missing'], problems + gone, said
 
