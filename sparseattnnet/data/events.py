@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 import csv
 import re
+import warnings
 import numpy as np
 
 # %% ../../nbs/data/events.ipynb #1cfa0b2d
@@ -265,8 +266,9 @@ def _csv_header(line):
 
 def _csv_columns(path):
     try:
-        with path.open(encoding='utf-8-sig', newline='') as f:
+        with path.open(encoding='utf-8-sig', newline='') as f, warnings.catch_warnings():
             head = _csv_header(f.readline(4096))
+            warnings.simplefilter('ignore', UserWarning) # a header alone is no event, which is said below
             try: a = np.loadtxt(f, delimiter=',', ndmin=2, comments=None, usecols=[head.index(k) for k in 'txyp'])
             except ValueError as e: raise ValueError(f"unreadable: {e}; rows are counted from 0 after the header") from None
     except UnicodeDecodeError as e: raise ValueError(f"unreadable: no UTF-8 text (byte {e.start}); save it as 'CSV UTF-8'") from None
