@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOOD', 'BLOOD_8', 'PBC_COUNTS', 'TCELLS', 'ON_REQUEST', 'DATASETS', 'PROFILES', 'SOURCES', 'ALIASES', 'OPD_RANGE',
-           'STREAM_ENDINGS', 'STREAM_FRAMES', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B', 'WBC_HELP', 'TAKES',
-           'DatasetInfo', 'project_root', 'data_root', 'cached', 'load_simulator', 'read_options', 'find_real',
+           'STREAM_ENDINGS', 'STREAM_FRAMES', 'SENSORS', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B', 'WBC_HELP',
+           'TAKES', 'DatasetInfo', 'project_root', 'data_root', 'cached', 'load_simulator', 'read_options', 'find_real',
            'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist', 'load_images']
 
 # %% ../../nbs/data/datasets.ipynb #ffc8042b
@@ -294,78 +294,154 @@ def _read_cells(info, folder, size, on_bad, cache, progress, kw):
 STREAM_ENDINGS = ('.npy', '.csv', '.raw')
 STREAM_FRAMES = {'signed': ('net events', (-3., 3.)), 'ternary': ('sign of net events', (-1., 1.))}
 
-def _is_stream(path):
-    if path.suffix.lower() != '.npy': return path.suffix.lower() in STREAM_ENDINGS
+def _stream_kind(path):
+    "'stream', 'frame', 'other' (a table, a text), or '' for an .npy file that cannot be opened."
+    end = path.suffix.lower()
+    if end == '.raw': return 'stream'
+    if end == '.csv':
+        with path.open(encoding='utf-8-sig', errors='replace') as f: head = f.readline(4096).lower()
+        return 'stream' if set('txyp') <= set(re.findall(r'\w+', head)) else 'other'
+    if end != '.npy': return 'frame' if end in images_module.IMAGE_ENDINGS else 'other'
     try: a = np.load(path, mmap_mode='r', allow_pickle=False)
-    except Exception: return False
-    return a.dtype.names is not None or (a.ndim == 2 and a.shape[1] == 4)
+    except Exception: return ''
+    return 'stream' if a.dtype.names is not None or (a.ndim == 2 and a.shape[1] == 4) else 'frame'
 
-def _stream_files(root, labels_csv=None, group_pattern=''):
-    if labels_csv or (root/'labels.csv').is_file(): rows = [(r.path, r.id, r.label, r.group) for r in list_images(root, labels_csv)[0]]
-    else:
-        inside = lambda d: sorted(s for s in d.iterdir() if s.is_dir() and not s.name.startswith(('.', '__')))
-        while len(inside(root)) == 1 and inside(inside(root)[0]): root = inside(root)[0]
-        names = lambda f: f.relative_to(root).as_posix()
-        rows = [(f, names(f), d.name.strip(), names(f)) for d in inside(root) for f in sorted(d.rglob('*')) if f.suffix.lower() in {*STREAM_ENDINGS, *images_module.IMAGE_ENDINGS}]
-    frames = [r[0] for r in rows if not _is_stream(r[0])]
-    rows = [r for r in rows if _is_stream(r[0])]
-    if rows and frames: raise ValueError(f"'{root.name}' holds {len(rows)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
-    if not group_pattern: return rows
+def _shown_files(folder):
+    "All files under a folder, in order, but for hidden ones."
+    hidden = lambda f: any(part.startswith('.') for part in f.relative_to(folder).parts) or f.name in ('Thumbs.db', 'desktop.ini')
+    return sorted(f for f in folder.rglob('*') if f.is_file() and not hidden(f))
+
+def _table_streams(root, labels_csv):
+    rows, problems, note = list_images(root, labels_csv)
+    kinds = {r.path: _stream_kind(r.path) if r.path.is_file() else 'missing' for r in rows}
+    top = (Path(labels_csv) if Path(labels_csv).exists() else root/labels_csv).parent if labels_csv else root
+    listed = {r.path.resolve() for r in rows} | {(top/p.path).resolve() for p in problems}
+    extra = [f for f in _shown_files(top) if f.resolve() not in listed and _stream_kind(f) == 'stream']
+    said = [*note.get('said', [])]
+    if extra: said.append(f"Not read, because {note['labels']} does not list them: {len(extra)} event streams, such as {extra[0].relative_to(top).as_posix()}.")
+    gone = [ImageProblem(r.id, 'missing: no such file') for r in rows if kinds[r.path] == 'missing']
+    return [(r.path, r.id, r.label, r.group) for r in rows if kinds[r.path] != 'missing'], problems + gone, said
+
+# %% ../../nbs/data/datasets.ipynb #5e1a0d01
+def _folder_streams(root):
+    inside = lambda d: sorted(s for s in d.iterdir() if s.is_dir() and not s.name.startswith(('.', '__')))
+    while len(inside(root)) == 1 and inside(inside(root)[0]): root = inside(root)[0]
+    name, rows, problems = lambda f: f.relative_to(root).as_posix(), [], []
+    for d in inside(root):
+        files = [f for f in _shown_files(d) if f.suffix.lower() in {*STREAM_ENDINGS, *images_module.IMAGE_ENDINGS}]
+        rows += [(f, name(f), d.name.strip(), name(f)) for f in files]
+        if not files: problems.append(ImageProblem(f'{d.name}/', 'empty: a class folder without event streams'))
+    used, others = {r[0] for r in rows}, []
+    for f in _shown_files(root):
+        if f in used: continue
+        if f.parent == root and _stream_kind(f) == 'stream': problems.append(ImageProblem(f.name, 'unlabelled: it lies outside the class folders'))
+        else: others.append(f.suffix.lower() or 'no ending')
+    count = ', '.join(f'{others.count(e)} of {e}' for e in sorted(set(others)))
+    said = [f"Not read in '{root.name}': {count}; streams end in {', '.join(STREAM_ENDINGS)}."] if others else []
+    links = [f for d in inside(root) for f in sorted(d.rglob('*')) if f.is_symlink() and f.is_dir() and not any(u.is_relative_to(f) for u in used)]
+    if links: said.append(f"Not read in '{root.name}': {len(links)} linked folders inside the class folders, such as {name(links[0])}; put the files there.")
+    return rows, problems, said
+
+# %% ../../nbs/data/datasets.ipynb #5e1a0d08
+def _list_streams(root, labels_csv=None, group_pattern=''):
+    "Rows of (path, id, label, group), problems, and sentences on what is not read; no rows where the folder holds frames."
+    table = labels_csv or images_module._find_csv(root)
+    rows, problems, said = _table_streams(root, labels_csv) if table else _folder_streams(root)
+    kinds = {r[0]: _stream_kind(r[0]) for r in rows}
+    frames = [f for f, k in kinds.items() if k == 'frame']
+    streams = [f for f, k in kinds.items() if k == 'stream']
+    if not streams and (frames or '' in kinds.values() or not rows): return [], [], said
+    if frames: raise ValueError(f"'{root.name}' holds {len(streams)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
+    if not group_pattern: return rows, problems, said
     found = [re.search(group_pattern, r[1]) for r in rows]
     if missed := [r[1] for r, m in zip(rows, found) if not (m and m.groups())]:
         raise ValueError(f"group_pattern='{group_pattern}' finds no group in {len(missed)} names, such as '{missed[0]}': expected a pattern with one bracket")
-    return [(*r[:3], m[1]) for r, m in zip(rows, found)]
+    return [(*r[:3], m[1]) for r, m in zip(rows, found)], problems, said
 
 # %% ../../nbs/data/datasets.ipynb #8c92b357
-def _open_streams(rows, on_bad, where, **how):
-    from sparseattnnet.data.events import read_events
-    got, problems = [], []
+def _open_streams(rows, problems, on_bad, where, **how):
+    "Recordings with id, label and group, and all problems; stops or says so, as on_bad asks."
+    from sparseattnnet.data.events import read_recording
+    got, problems = [], list(problems)
+    total = len(rows) + len(problems)
     for path, *about in rows:
-        try:
-            if not len(e := read_events(path, **how)): raise ValueError('empty: no events')
-            got.append((e, *about))
+        try: got.append((read_recording(path, **how), *about))
         except ValueError as e: problems.append(ImageProblem(about[0], 'unreadable stream: ' + str(e).removeprefix(f"'{path.name}': ")))
-    if problems and (on_bad == 'stop' or not got): raise BadImages(problems, len(rows), where)
-    if problems: print(report(sorted(problems), len(rows), where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
+    if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
+    if problems: print(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     return got, problems
-
-def _sensor(streams, shape, side):
-    rows, cols = (max(int(e[k].max()) + 1 for e in streams) for k in 'yx')
-    if shape:
-        if rows > shape[0] or cols > shape[1]: raise ValueError(f"shape={tuple(shape)}, but events lie in up to {rows} rows and {cols} columns: expected the sensor's (rows, columns)")
-        return tuple(shape)
-    reach = max(rows, cols)
-    return (next((s for s in (side, 256) if reach <= s), reach),)*2
 
 def _binned(e, sensor, side):
     e = e.copy()
     for axis, n in zip('yx', sensor): e[axis] = e[axis].astype(np.int64)*side//n
     return e
 
+# %% ../../nbs/data/datasets.ipynb #5e1a0d03
+SENSORS = ((128, 128), (180, 240), (240, 304), (256, 256), (260, 346), (320, 320), (480, 640), (720, 1280), (800, 1280))
+
+def _asked_shape(shape):
+    ok = isinstance(shape, (tuple, list)) and len(shape) == 2 and all(isinstance(n, (int, np.integer)) and n > 0 for n in shape)
+    if not ok: raise ValueError(f"shape={shape!r}: expected the sensor's (rows, columns), such as (480, 640)")
+    return tuple(int(n) for n in shape)
+
+def _sensor(got, shape, side):
+    "Rows and columns of the sensor, and where they are from: 'header', 'shape' or 'events'."
+    reach = tuple(max(int(r.events[k].max()) + 1 for r in got) for k in 'yx')
+    named = sorted({r.sensor for r in got if r.sensor})
+    if len(named) > 1: raise ValueError(f"the headers name sensors of {len(named)} sizes, {' and '.join(f'{h} × {w}' for h, w in named[:4])} (rows × columns): expected one, read them apart")
+    asked = _asked_shape(shape) if shape is not None else None
+    if named and asked not in (None, named[0]): raise ValueError(f"shape={asked}, but the headers name {named[0][0]} rows and {named[0][1]} columns: leave shape out")
+    if size := named[0] if named else asked:
+        if reach[0] > size[0] or reach[1] > size[1]:
+            raise ValueError(f"{'the headers name ' if named else 'shape='}{size}, but events lie in up to {reach[0]} rows and {reach[1]} columns: expected the sensor's (rows, columns)")
+        return size, 'header' if named else 'shape'
+    if max(reach) <= side: return (side, side), 'events'
+    return next((s for s in SENSORS if all(.9*n <= r <= n for r, n in zip(reach, s))), reach), 'events'
+
 # %% ../../nbs/data/datasets.ipynb #b79c2e75
-def _read_streams(info, rows, where, size, on_bad, how='signed', shape=None, order='txyp', sort=False, labels_csv=None, group_pattern='', **about):
+_STREAM_OPTIONS = ('how', 'shape', 'order', 'sort', 'unit')
+
+def _read_streams(info, found, where, size, on_bad, kw):
     from sparseattnnet.data.events import accumulate
-    if how not in STREAM_FRAMES: raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
-    got, problems = _open_streams(rows, on_bad, where, order=order, sort=sort)
-    streams, ids, labels, groups = zip(*got)
+    about = {k: v for k, v in kw.items() if k not in (*_STREAM_OPTIONS, 'labels_csv', 'group_pattern')}
+    if (how := kw.get('how', 'signed')) not in STREAM_FRAMES: raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
+    got, problems = _open_streams(*found, on_bad, where, **{k: kw[k] for k in ('order', 'sort', 'unit') if k in kw})
+    recordings, ids, labels, groups = zip(*got)
     side, (unit, low_high) = size or info.side, STREAM_FRAMES[how]
-    sensor, names = _sensor(streams, shape, side), sorted(set(labels))
-    if sensor != (side, side): print(f"Events of a sensor of {sensor[0]} × {sensor[1]} pixels are counted on {side} × {side} pixels.")
-    frames = np.stack([accumulate(_binned(e, sensor, side), (side, side), how) for e in streams]).astype(np.float32)
-    note = dict(sensor=list(sensor), how=how, left_out=[list(p) for p in sorted(problems)])
+    (sensor, whence), names = _sensor(recordings, kw.get('shape'), side), sorted(set(labels))
+    frames = np.stack([accumulate(_binned(r.events, sensor, side), (side, side), how) for r in recordings]).astype(np.float32)
+    reach = [max(int(r.events[k].max()) for r in recordings) for k in 'yx']
+    note = dict(sensor=list(sensor), sensor_from=whence, reach=reach, how=how, left_out=[list(p) for p in sorted(problems)],
+                remarks=[[i, remark] for i, r in zip(ids, recordings) for remark in r.remarks])
     return ImageSet(frames.reshape(-1, 1, side, side), [names.index(l) for l in labels], ids, groups, names, meta=note,
         **dict(modality='event', unit=unit, value_range=low_high, source=f"{_kind(about)} event streams: {info.title}, from the folder {where}") | about)
+
+def _stream_remarks(images, most=5):
+    "Say what was taken from the data, and what the reader of streams left out."
+    (rows, cols), side, remarks = images.meta['sensor'], images.shape[1], images.meta['remarks']
+    if images.meta['sensor_from'] == 'events':
+        y, x = images.meta['reach']
+        print(f"No stream says how large the sensor is: taken as {rows} rows × {cols} columns, since events lie in rows up to {y} and columns up to {x}. "
+              "If that is wrong, pass shape=(rows, columns).")
+    if (rows, cols) != (side, side):
+        print(f"Events of a sensor of {rows} × {cols} pixels are counted on {side} × {side} pixels{'' if rows == cols else '; they are stretched, since it is not square'}.")
+    for i, remark in remarks[:most]: print(f'{i}: {remark}.')
+    if len(remarks) > most: print(f'… and {len(remarks) - most} more remarks, in .meta["remarks"].')
 
 # %% ../../nbs/data/datasets.ipynb #87c07548
 def _read_event(info, folder, size, on_bad, cache, progress, kw):
     root, kw = _real_root(info, folder, kw)
-    rows = _stream_files(root, kw.get('labels_csv'), kw.get('group_pattern', '')) if root.is_dir() else []
+    rows, problems, said = _list_streams(root, kw.get('labels_csv'), kw.get('group_pattern', '')) if root.is_dir() else ([], [], [])
     if not rows:
-        if asked := {'how', 'shape', 'order', 'sort'} & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
+        if root.is_dir() and said and not any(_stream_kind(f) in ('frame', '') for f in _shown_files(root)):
+            raise ValueError(f"no event stream and no frame in '{root.name}'. {' '.join(said)} Convert others, for instance to CSV with the header t,x,y,p")
+        if asked := set(_STREAM_OPTIONS) & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
         return _read_cells(info, folder, size, on_bad, cache, progress, kw)
     where = f"'{root.name}'"
-    make = lambda: _settle_classes(_read_streams(info, rows, where, size, on_bad, **kw), info, where)
+    make = lambda: _settle_classes(_read_streams(info, (rows, problems), where, size, on_bad, kw), info, where)
+    for s in said: print(s)
     images = _read_cached('event-streams', root, size or info.side, make, on_bad, cache, kw)
+    _stream_remarks(images)
     _check_counts(images, dict(zip(info.classes, info.paper_counts)), 'the paper')
     return images
 
@@ -462,7 +538,7 @@ def _bloodmnist(info, folder, size, on_bad, kw):
 
 # %% ../../nbs/data/datasets.ipynb #3daafc61
 _FOLDER = ('labels_csv', 'group_pattern', 'pixel_um', 'simulated')
-TAKES = dict(opd=_FOLDER, holo=_FOLDER, wbc=_FOLDER, pbc=_FOLDER, event=_FOLDER + ('how', 'shape', 'order', 'sort'), bloodmnist=('pixel_um', 'simulated'))
+TAKES = dict(opd=_FOLDER, holo=_FOLDER, wbc=_FOLDER, pbc=_FOLDER, event=_FOLDER + _STREAM_OPTIONS, bloodmnist=('pixel_um', 'simulated'))
 
 def _check_request(dataset, folder, profile, source, which, options, kw):
     if dataset not in DATASETS: raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(DATASETS)}")
