@@ -27,7 +27,8 @@ from ..studies import benchmark as B
 from ..learn import records as R
 from ..studies import steps as S
 from .vectors import TILE, jit, shifted_sums
-from ..studies.benchmark import PAPER_K, Rival, Setting
+from ..studies.benchmark import Rival, Setting
+from ..method.printed import PAPER_BATCH, PAPER_K
 
 # %% ../../nbs/deploy/bench.ipynb #f87b4ca8
 CONTEST = (Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'),
@@ -261,7 +262,7 @@ def on_gpu(
     profile:str='quick', # a key of `ROUNDS`
     rivals:tuple[Rival, ...]=CONTEST, # the networks
     side:int=135, # side of the images, pixels
-    batches:tuple[int, ...]=(1, B.PAPER_BATCH), # images a call
+    batches:tuple[int, ...]=(1, PAPER_BATCH), # images a call
     engines:tuple[str, ...]=E.GPU_ENGINES, # keys of `ENGINES`
     device:str='cuda', # where
     timer_of=None, # function of a batch that gives one that runs a call and returns seconds; None takes the GPU's own clock
@@ -369,7 +370,7 @@ def run_bench(
     engines:tuple[str, ...]=(), # keys of `ENGINES`; () takes all
     rivals:tuple[Rival, ...]=CONTEST, # the networks
     side:int=135, # side of the images, pixels
-    batch:int=B.PAPER_BATCH, # the large batch
+    batch:int=PAPER_BATCH, # the large batch
     show:bool=True, # draw a progress bar
 )->dict: # 'profile', 'environment', 'rows', 'growth', 'memory', 'break_even', 'stages', 'limits', 'gpu', 'training', 'missing'
     "Everything that is measured, in one record; ValueError for an unknown profile or engine."

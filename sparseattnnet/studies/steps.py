@@ -14,7 +14,8 @@ import torch
 from . import benchmark as B
 from ..learn import loop as T
 from ..learn.recipe import PEAK, Recipe
-from .benchmark import PAPER_K, Rival
+from .benchmark import Rival
+from ..method.printed import PAPER_K
 
 # %% ../../nbs/studies/steps.ipynb #bf68f924
 class Learner:
