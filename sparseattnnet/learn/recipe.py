@@ -7,6 +7,7 @@ __all__ = ['SEEN', 'PEAK', 'Recipe', 'make_recipe', 'with_augment']
 
 # %% ../../nbs/learn/recipe.ipynb #eaf8552e
 import dataclasses
+import math
 from dataclasses import dataclass
 import numpy as np
 from ..data.augment import RULES
@@ -28,9 +29,14 @@ class Recipe:
     seed:int=0 # seeds weights, order of images and every draw
 
     def __post_init__(self):
-        for n in ('epochs', 'batch_size'):
-            if not (isinstance(getattr(self, n), int) and getattr(self, n) > 0): raise ValueError(f"{n}={getattr(self, n)!r}: expected a whole number above 0")
-        if self.batch_size < 2: raise ValueError("batch_size=1: batch normalisation needs at least 2 images a step")
+        above = dict(epochs=int, batch_size=int, lr=float)
+        for n, kind in (above | dict(weight_decay=float, factor=float, patience=int, ema=float, seed=int)).items():
+            v, least = getattr(self, n), 'above 0' if n in above else '0 or more'
+            whole = type(v) is int
+            if not (whole or kind is float and isinstance(v, float) and math.isfinite(v)) or v < 0 or (n in above and v == 0):
+                raise ValueError(f"{n}={v!r}: expected a {'whole ' if kind is int else ''}number {least}")
+        if self.batch_size < 2: raise ValueError("batch_size=1: batch normalisation needs at least 2 images per step")
+        if not 0 < self.factor < 1: raise ValueError(f"factor={self.factor!r}: expected a number between 0 and 1, which the learning rate is multiplied by")
         if not 0 <= self.ema < 1: raise ValueError(f"ema={self.ema!r}: expected a decay in [0, 1)")
         if not isinstance(self.augment, bool): raise ValueError(f"augment={self.augment!r}: expected True or False")
         if self.schedule not in ('plateau', 'onecycle'): raise ValueError(f"schedule={self.schedule!r}: choose 'plateau' or 'onecycle'")
@@ -68,13 +74,12 @@ def make_recipe(
 def with_augment(
     asked:str, # auto, on or off
     modality:str, # modality of the images
-    preset:str='', # preset of SparseAttnNet, '' for a baseline
     profile:str='full', # smoke, quick or full
     say=print, # takes the one line that `auto` may have to say
 )->bool: # whether to augment
     "Decide about augmentation; raises ValueError for another word, and for `on` where no rule is known."
     if asked not in ('auto', 'on', 'off'): raise ValueError(f"augment={asked!r}: choose one of 'auto', 'on', 'off'")
-    if asked == 'off' or (asked == 'auto' and (preset == 'faithful' or profile in ('smoke', 'quick'))): return False
+    if asked == 'off' or (asked == 'auto' and profile in ('smoke', 'quick')): return False
     if modality in RULES: return True
     if asked == 'on': raise ValueError(f"augment='on' for images of modality {modality!r}: there are rules for {', '.join(RULES)}; use 'off', or add a rule to `sparseattnnet.data.augment`")
     say(f"no augmentation: there is no rule for images of modality '{modality}'")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OWN', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec', 'add_flags',
-           'spec_of', 'spec_images', 'run_digest', 'name_run', 'train_run', 'dataset_key', 'main']
+           'spec_of', 'spec_images', 'run_digest', 'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
@@ -24,7 +24,7 @@ from ..data.images import ImageSet
 from ..data.splits import PROTOCOLS, Split, make_split
 from . import records as R
 from .baselines import ALL_BASELINES, build_baseline
-from .loop import epoch_seed, fit, predict
+from .loop import epoch_seed, fit, own_seed, predict
 from .metrics import evaluate
 from .recipe import SEEN, Recipe, make_recipe, with_augment
 
@@ -55,8 +55,7 @@ def build_model(
         if changes: raise ValueError(f"changes={changes!r} belong to sparseattnnet, not to {model}")
         return build_baseline(model, K, pretrained=pretrained, seed=seed, channels=C)
     if pretrained: raise ValueError("pretrained=True: there are no pretrained weights of sparseattnnet; choose a baseline")
-    torch.manual_seed(seed)
-    return SparseAttnNet(config_for(preset_name, images, changes))
+    with own_seed(seed): return SparseAttnNet(config_for(preset_name, images, changes))
 
 def pick_device(
     device:str='auto', # auto, cpu, cuda, cuda:1 …
@@ -173,7 +172,7 @@ def name_run(
     images, split = data
     (C, H, W), n, ours = images.shape, len(split.indices(images)['train']), spec.model == 'sparseattnnet'
     name = spec.preset if ours else ''
-    given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None, augment=with_augment(spec.augment, images.modality, name, spec.profile, say))
+    given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None, augment=with_augment(spec.augment, images.modality, spec.profile, say))
     recipe = make_recipe(spec.model, name, spec.profile, spec.dataset, n, H*W, spec.seed, **given | json.loads(spec.recipe or '{}'))
     model = (config_to_dict(config_for(spec.preset, images, json.loads(spec.changes or '{}'))) if ours else
         dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)))
@@ -216,6 +215,14 @@ def dataset_key(
     if spec.only: parts.append(slug(spec.only))
     if spec.drop: parts.append('no' + slug(spec.drop))
     return '-'.join(parts)
+
+def result_key(
+    spec:RunSpec, # the run
+)->str: # as `dataset_key`, with four digits more where an option of the data or of the split was given
+    "Name of a table or figure of these data: two folders of one name, or two sizes, never share it."
+    given = {n: getattr(spec, n) for n in SHARED if n not in ('dataset', 'profile', 'protocol', 'device') and getattr(spec, n) != RunSpec.__dataclass_fields__[n].default}
+    if spec.folder: given['folder'] = str(Path(spec.folder).expanduser().resolve())
+    return dataset_key(spec) + (f'-{R.fingerprint(given)[:4]}' if given else '')
 
 def _title(spec, images): # of the progress bar
     return f"{spec.model}{' ' + spec.preset if spec.model == 'sparseattnnet' else ''} · {dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}"

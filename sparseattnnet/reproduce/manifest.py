@@ -16,7 +16,7 @@ from ..data.datasets import project_root
 from ..learn import records as R
 from ..learn.store import changed_files, provenance_of
 from .runner import Job, ParameterError, check_parameters, notebook_parameters
-from ..learn.run import SHARED, RunSpec, dataset_key
+from ..learn.run import SHARED, RunSpec, result_key
 
 # %% ../../nbs/reproduce/manifest.ipynb #c3ca0360
 PROFILES = ('smoke', 'quick', 'full')
@@ -159,7 +159,7 @@ def split_model(
 def _job(m, kind, spec, given, parts=(), needs=(), cost=None):
     has, fixed = notebook_parameters(m.root/kind.notebook), kind.parameters | getattr(kind, spec.profile)
     pool = {n: getattr(spec, n) for n in SHARED} | given | fixed
-    tag = '_'.join([*([dataset_key(spec)] if kind.each != 'project' else []), *([spec.profile] if 'profile' in has else []),
+    tag = '_'.join([*([result_key(spec)] if kind.each != 'project' else []), *([spec.profile] if 'profile' in has else []),
         *([spec.protocol] if 'protocol' in has and spec.protocol != 'strict' else []), *parts])
     return Job('_'.join(filter(None, (kind.name, tag))), kind.notebook, {n: v for n, v in pool.items() if n in has}, float(kind.seconds[spec.profile] if cost is None else cost),
         kind.name, tuple(needs), *(tuple(o.format(tag=tag) for o in files) for files in (kind.outputs, kind.extras)), kind.alone)
