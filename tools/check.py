@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every check of the project, each counted: what `make test` runs.
 
-    python tools/check.py [--steps export,clean,lint,equations,artefacts,readme,pytest,notebooks,papermill] [--only PART] [--workers 2] [--slow]
+    python tools/check.py [--steps 'export,clean,lint,equations,artefacts,readme,code version,pytest,notebooks,papermill'] [--only PART] [--workers 2] [--slow]
 
 The working tree is copied to a temporary folder and checked there, so the checkout is only read. `--only` takes the
 notebooks whose path contains PART, through clean, lint and execution. The last line is `N passed, N failed`, and the
@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import lint_notebooks  # noqa: E402
 
-STEPS = ('export', 'clean', 'lint', 'equations', 'artefacts', 'readme', 'pytest', 'notebooks', 'papermill')
+STEPS = ('export', 'clean', 'lint', 'equations', 'artefacts', 'readme', 'code version', 'pytest', 'notebooks', 'papermill')
 PACKAGE = lint_notebooks.PACKAGE
 TRAIN, INDEX = 'nbs/paper/train.ipynb', 'nbs/index.ipynb'
 LIMIT = float(os.environ.get('CHECK_LIMIT_S', 900))  # one notebook, seconds
@@ -174,6 +174,12 @@ class Check:
         rc, text, _ = self.run([sys.executable, self.tree/'tools/readme.py', '--check'], self.tree)
         self.count.add(rc == 0, 'README.md', text)
 
+    def code_version(self):
+        "Whoever changes what training computes raises the code version; tiny runs tell."
+        rc, text, s = self.run([sys.executable, self.tree/'tools/check_code_version.py', '--root', self.root, '--tree', self.tree], self.tree)
+        self.count.add(rc == 0, 'the code version', text, f'{s:.1f} s')
+        for line in text.strip().split('\n')[:-1] if rc == 0 else (): say(f'  {line}')
+
     def pytest(self):
         "Plain tests of the tools and whatever else lies under tests/."
         report = self.temp/'pytest.xml'
@@ -245,7 +251,7 @@ class Check:
             self.count.step = name
             say(f'[{i}/{len(steps)}] {name}')
             skip = None
-            try: skip = getattr(self, 'notebooks_step' if name == 'notebooks' else name)()
+            try: skip = getattr(self, 'notebooks_step' if name == 'notebooks' else name.replace(' ', '_'))()
             except Exception as e: self.count.add(False, 'the step itself', f'{type(e).__name__}: {e}')
             passed, bad = self.count.passed - before, len(self.count.failed) - failed
             if skip:
