@@ -687,6 +687,7 @@ def _list_folders(folder):
     if not rows: raise ValueError(_nothing(folder, loose, note))
     return _one_each(rows, problems, note, dirs)
 
+# %% ../../nbs/data/images.ipynb #1157002c
 def _nothing(folder, loose, note):
     tables = f"; tables without the columns path and label: {', '.join(note['unread']['tables'])}" if note['unread']['tables'] else ''
     return (f"no labelled images in '{folder.name}': expected a folder for each class, or images with a labels.csv of path and label "
