@@ -553,8 +553,10 @@ def _once(rows, path):
     for same in rows.values():
         labels = {_same_name(tidy_name(r.label)) for _, r in same}
         said = ', '.join(f"line {n} '{r.label}'" + (f" ({r.id})" if r.id != same[0][1].id else '') for n, r in same)
-        if len(labels) == 1: kept.append(same[0][1])
-        if len(same) > 1: problems.append(ImageProblem(same[0][1].id, f"listed twice: {said} of {path.name}"))
+        if len(labels) > 1: problems.append(ImageProblem(same[0][1].id, f"listed twice: {said} of {path.name}"))
+        else:
+            kept.append(same[0][1])
+            problems += [ImageProblem(f'{path.name}, line {n}', f"listed twice: {r.id} stands in line {same[0][0]} already, with the same label") for n, r in same[1:]]
     return kept, problems
 
 def _list_csv(path, folder=None, group_column='', known=()):
@@ -681,7 +683,7 @@ def _list_folders(folder):
     every, skipped = _walk_pairs(folder)
     loose = [f for f, real in every if _is_image(f) and real not in rows and f not in set(masks) and not any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(folder).parts[:-1])]
     problems += [ImageProblem(name(f), 'unlabelled: it lies outside the class folders') for f in loose]
-    problems += [ImageProblem(name(f), 'missing: a link that leads nowhere') for f in skipped.pop('links that lead nowhere', []) if _is_image(f)]
+    problems += [ImageProblem(name(f), 'missing: a link that leads nowhere') for f in skipped.get('links that lead nowhere', []) if _is_image(f)]
     seen = {*rows, *(real for f, real in every if f in set(loose))}
     note['unread'] = {'masks': [name(f) for f, real in every if _is_image(f) and real not in seen]} | _left(folder, [f for f, _ in every], skipped)
     if not rows: raise ValueError(_nothing(folder, loose, note))
