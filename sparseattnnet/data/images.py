@@ -308,12 +308,13 @@ from contextlib import suppress
 from itertools import islice
 
 # %% ../../nbs/data/images.ipynb #11570004
-HIDDEN_NAMES = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '__pycache__', '@eadir', '$recycle.bin', 'system volume information')
+HIDDEN_NAMES = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '__pycache__', '@eadir', '$recycle.bin',
+                'system volume information')
 
 def is_hidden(
     path:str|Path, # name of a file or folder, or its path below the data folder
 )->bool:
-    "Whether a system keeps this for itself: a name that begins with a dot (`._cell.png`, `.DS_Store`), `Thumbs.db`, `__MACOSX`, …"
+    "Whether a system keeps this for itself: a name that begins with a dot (`._cell.png`), `Thumbs.db`, `__MACOSX`, …"
     return any((p.startswith('.') and p not in ('.', '..')) or p.lower() in HIDDEN_NAMES for p in Path(path).parts)
 
 def _entries(folder, skipped):
@@ -347,7 +348,8 @@ def walk_files(
     return [p for p, _ in pairs], skipped
 
 # %% ../../nbs/data/images.ipynb #11570008
-MISSING_WORDS = ('', '#n/a', '#na', 'n/a', 'na', 'nan', '<na>', 'null', 'none', '-', '--', '?', '#value!', '#ref!', '#name?', '#div/0!', '#null!', '#num!')
+MISSING_WORDS = ('', '#n/a', '#na', 'n/a', 'na', 'nan', '<na>', 'null', 'none', '-', '--', '?', '#value!', '#ref!',
+                 '#name?', '#div/0!', '#null!', '#num!')
 
 def _shown(name):
     try: name.encode()
@@ -358,7 +360,9 @@ def tidy_name(
     text:str, # a label, a group, the name of a folder
 )->str:
     "A name in its one form: Unicode NFC, no space around it, single spaces inside, no invisible characters."
-    return ' '.join(unicodedata.normalize('NFC', _shown(text)).translate(dict.fromkeys(map(ord, '\ufeff\u200b\u200e\u200f'))).split())
+    return ' '.join(unicodedata.normalize('NFC',
+                                          _shown(text)).translate(dict.fromkeys(map(ord,
+                                              '\ufeff\u200b\u200e\u200f'))).split())
 
 def is_missing(
     text:str, # a label or a group
@@ -375,21 +379,23 @@ def merge_names(
     names, # labels or groups, as written
     what:str='class', # what they are, for the sentence
 )->tuple[list, list]: # each name in its one spelling, and one sentence for each that was merged
-    "Names that differ only in case, spaces, Unicode form or zeros (`1`, `01`, `1.0`) become one: the spelling that is used most."
+    "Names that differ only in case, spaces, Unicode form or zeros (`1`, `01`, `1.0`) become the one used most."
     tidy = [tidy_name(n) for n in names]
     forms = defaultdict(Counter)
     for n, t in zip(names, tidy): forms[_same_name(t)][t] += 1
     best = {k: min(c, key=lambda t: (-c[t], len(t), t)) for k, c in forms.items()}
-    said = [f"One {what}, written in {len(c)} ways: '{best[k]}' ({', '.join(f'{t} {n}' for t, n in sorted(c.items()))})." for k, c in sorted(forms.items()) if len(c) > 1]
+    said = [f"One {what}, written in {len(c)} ways: '{best[k]}' "
+            f"({', '.join(f'{t} {n}' for t, n in sorted(c.items()))})." for k, c in sorted(forms.items()) if len(c) > 1]
     return [best[_same_name(t)] for t in tidy], said
 
 # %% ../../nbs/data/images.ipynb #1157000c
-_PART = re.compile(r'(?:(train|training)|(val|valid|validation|dev)|(test|testing))(?:set|data|images|imgs|split|part|fold)?s?[ab]?')
+_PART = re.compile(r'(?:(train|training)|(val|valid|validation|dev)|(test|testing))'
+                   r'(?:set|data|images|imgs|split|part|fold)?s?[ab]?')
 
 def part_of(
     name:str, # the name of a folder, the value of a column `split`
 )->str: # 'train', 'val', 'test', or '' where it is none
-    "The part of a split that a name stands for, whatever its case and ending: `Training`, `valid`, `Test-A`, `test_set`, …"
+    "The part of a split that a name stands for, whatever its case and ending: `Training`, `valid`, `Test-A`, …"
     m = _PART.fullmatch(re.sub(r'[\W\d_]', '', tidy_name(name).lower()))
     return '' if m is None else 'train' if m[1] else 'val' if m[2] else 'test'
 
@@ -397,9 +403,11 @@ def _with_parts(rows, note, source):
     parts = [r.part or next((p for c in r.id.split('/')[:-1] if (p := part_of(c))), '') for r in rows]
     if not any(r.part for r in rows) and ('' in parts or len(set(parts)) < 2): return rows
     n = Counter(p for p in parts if p)
-    each = ', '.join(f'{p} {n[p]}' for p in ('train', 'val', 'test') if n[p]) + (f", none {parts.count('')}" if '' in parts else '')
+    each = ', '.join(f'{p} {n[p]}' for p in ('train', 'val', 'test') if n[p]) + (f", none {parts.count('')}"
+        if '' in parts else '')
     note['said'].append(f"Published parts, from {source}: {each}. Protocol 'official' keeps them"
-        + (' (it needs train and test)' if not {'train', 'test'} <= set(n) else '') + "; every other protocol splits anew, across these parts.")
+        + (' (it needs train and test)' if not {'train', 'test'} <= set(n) else '') + "; every other protocol splits "
+        "anew, across these parts.")
     return [r._replace(part=p) for r, p in zip(rows, parts)]
 
 # %% ../../nbs/data/images.ipynb #52ba5e6b
@@ -409,7 +417,8 @@ class _Row(NamedTuple):
 TABLE_ENDINGS = ('.csv', '.tsv', '.tab', '.txt')
 PATH_COLUMNS = ('path', 'file', 'filename', 'image', 'filepath', 'imagepath', 'imagefile', 'imagename')
 LABEL_COLUMNS = ('label', 'class', 'labels', 'classname', 'celltype', 'category')
-GROUP_COLUMNS = ('group', 'patient', 'donor', 'subject', 'animal', 'mouse', 'slide', 'field', 'fov', 'cell', 'track', 'session')
+GROUP_COLUMNS = ('group', 'patient', 'donor', 'subject', 'animal', 'mouse', 'slide', 'field', 'fov', 'cell', 'track',
+                 'session')
 SPLIT_COLUMNS = ('split', 'part', 'partition', 'subset', 'set')
 _GROUP = re.compile(f"({'|'.join(GROUP_COLUMNS)})s?(id|ids|nr|no|number|name|code)?")
 
@@ -418,11 +427,16 @@ def _plain_name(text): return ''.join(c for c in text.lower() if c.isalnum())
 def _table_text(path, most=-1):
     with path.open('rb') as f: raw = f.read(most)
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff') or raw[:400].count(0) > len(raw[:400])//4:
-        raise ValueError(f"{path.name} is not UTF-8 text but UTF-16 (Excel's 'Unicode Text') or no text: save it as 'CSV UTF-8'")
-    if raw[:2] == b'PK': raise ValueError(f"{path.name} is an Excel workbook or another archive, whatever its ending: save it as 'CSV UTF-8'")
+        raise ValueError(f"{path.name} is not UTF-8 text but UTF-16 (Excel's 'Unicode Text') or no text: save it as "
+                         f"'CSV UTF-8'")
+    if raw[:2] == b'PK':
+        raise ValueError(f"{path.name} is an Excel workbook or another archive, whatever its ending: save it as 'CSV "
+                         f"UTF-8'")
     try: return raw.decode('utf-8-sig', 'strict' if most < 0 else 'replace')
-    except UnicodeDecodeError as e: raise ValueError(f"{path.name} is not UTF-8 text ({e.reason} at byte {e.start}): save it as 'CSV UTF-8'") from None
+    except UnicodeDecodeError as e: why = f"{e.reason} at byte {e.start}"
+    raise ValueError(f"{path.name} is not UTF-8 text ({why}): save it as 'CSV UTF-8'")
 
+# %% ../../nbs/data/images.ipynb #11570030
 def _table(path, most=-1):
     text, before, rows = _table_text(path, most), 0, []
     first = next((s for s in text.splitlines() if s.strip()), '')
@@ -434,7 +448,8 @@ def _table(path, most=-1):
             if any(c.strip() for c in cells): rows.append((before + 1, cells))
             before = reader.line_num
     except csv.Error as e:
-        raise ValueError(f"{path.name}, line {before + 1}: {e}; expected cells with '{mark}' between them, and \" only in pairs around a cell") from None
+        raise ValueError(f"{path.name}, line {before + 1}: {e}; expected cells with '{mark}' between them, and \" only "
+                         f"in pairs around a cell") from None
     rows = rows[bool(said):]
     return ([tidy_name(h) for h in rows[0][1]], rows[1:]) if rows else ([], [])
 
@@ -448,12 +463,15 @@ def _header(path):
 def find_table(
     folder:str|Path, # a folder of images
 )->Path|None: # None where none names both path and label
-    "The table of labels in a folder: `labels.csv` (any case, or .tsv), else the one table with columns path and label; ValueError where there are several."
-    found = sorted(f for f in Path(folder).iterdir() if f.suffix.lower() in TABLE_ENDINGS and not is_hidden(f.name) and f.is_file())
+    "`labels.csv` (any case, or .tsv), else the one table with columns path and label; ValueError for several."
+    found = sorted(f for f in Path(folder).iterdir() if f.suffix.lower() in TABLE_ENDINGS and not is_hidden(f.name)
+                   and f.is_file())
     named = [f for f in found if f.stem.lower() == 'labels' and f.suffix.lower() != '.txt']
     if exact := [f for f in named if f.name == 'labels.csv']: return exact[0]
     hits = named or [f for f in found if _has(h := _header(f), PATH_COLUMNS) and _has(h, LABEL_COLUMNS)]
-    if len(hits) > 1: raise ValueError(f"{len(hits)} tables of labels in '{Path(folder).name}': {', '.join(p.name for p in hits)}; name one with labels_csv=, or move the others away")
+    if len(hits) > 1:
+        raise ValueError(f"{len(hits)} tables of labels in '{Path(folder).name}': {', '.join(p.name for p in hits)}; "
+                         f"name one with labels_csv=, or move the others away")
     return hits[0] if hits else None
 
 # %% ../../nbs/data/images.ipynb #1157000f
@@ -462,7 +480,9 @@ def _picked(path, header, lines, names):
     at = next((a for n in names if (a := [i for i, h in enumerate(plain) if h == n])), None)
     if at is None: return None
     differ = next((n for n, cells in lines if len({cells[i].strip() for i in at if i < len(cells)}) > 1), None)
-    if differ: raise ValueError(f"{path.name} has {len(at)} columns '{header[at[0]]}', which differ in line {differ}: leave one, or give each a name of its own")
+    if differ:
+        raise ValueError(f"{path.name} has {len(at)} columns '{header[at[0]]}', which differ in line {differ}: leave "
+                         f"one, or give each a name of its own")
     return at[0]
 
 # %% ../../nbs/data/images.ipynb #11570025
@@ -470,14 +490,17 @@ def _group_of(path, header, lines, asked):
     if asked is None: return None
     plain = [_plain_name(h) for h in header]
     if asked:
-        if _plain_name(asked) not in plain: raise ValueError(f"group_column='{asked}': {path.name} has the columns {', '.join(header)}")
+        if _plain_name(asked) not in plain:
+            raise ValueError(f"group_column='{asked}': {path.name} has the columns {', '.join(header)}")
         return _picked(path, header, lines, (_plain_name(asked),))
     if 'group' in plain: return _picked(path, header, lines, ('group',))
     found = list(dict.fromkeys(h for h in plain if _GROUP.fullmatch(h)))
     at = [_picked(path, header, lines, (h,)) for h in found]
     if len(at) < 2: return at[0] if at else None
-    each = ', '.join(f"{header[i]} ({len({_same_name(tidy_name(c[i])) for _, c in lines if i < len(c)})} values)" for i in at)
-    raise ValueError(f"{path.name} has {len(at)} columns that may say which images belong together: {each}. Say which: group_column='{header[at[0]]}', "
+    each = ', '.join(f"{header[i]} ({len({_same_name(tidy_name(c[i])) for _, c in lines if i < len(c)})} values)"
+                     for i in at)
+    raise ValueError(f"{path.name} has {len(at)} columns that may say which images belong together: {each}. Say which: "
+                     f"group_column='{header[at[0]]}', "
                      "or rename it to 'group' in the table. The one with the fewest values keeps most images together")
 
 def _split_of(path, header, lines):
@@ -487,7 +510,8 @@ def _split_of(path, header, lines):
 
 # %% ../../nbs/data/images.ipynb #11570010
 def _locate(bases, name):
-    forms = dict.fromkeys(f for n in (name, name.replace('\\', '/')) for f in (n, *(unicodedata.normalize(k, n) for k in ('NFC', 'NFD'))))
+    forms = dict.fromkeys(f for n in (name, name.replace('\\', '/'))
+                          for f in (n, *(unicodedata.normalize(k, n) for k in ('NFC', 'NFD'))))
     for form in forms:
         for base in bases:
             with suppress(OSError, ValueError):
@@ -499,15 +523,19 @@ def _some_files(folder):
     return [f for f, _ in islice(_walk(Path(folder), top, top, {top}, defaultdict(list)), 50_000)]
 
 def _strange_names(folder):
-    return {unicodedata.normalize('NFC', _shown(n)): f for f in _some_files(folder) if (n := f.relative_to(folder).as_posix()) != _shown(n)}
+    return {unicodedata.normalize('NFC', _shown(n)): f for f in _some_files(folder)
+            if (n := f.relative_to(folder).as_posix()) != _shown(n)}
 
 def _all_missing(path, bases, names):
     pieces = names[0].strip('/').split('/')
     tail = next((t for k in range(1, len(pieces)) if _locate(bases, t := '/'.join(pieces[k:]))[0]), None)
     there = next((f for f in _some_files(bases[-1]) if f.name == pieces[-1]), None)
-    fits = (f"'{tail}' would fit: take '{names[0].removesuffix(tail)}' away from the paths, or put the table one folder higher" if tail
-            else f"a file of that name lies at '{there.relative_to(bases[-1]).as_posix()}'" if there else f"no file of that name lies in '{bases[-1].name}'")
-    return f"none of the {len(names)} files that {path.name} names is there, such as '{names[0]}'; {fits}. Paths count from the folder of the table"
+    fits = (f"'{tail}' would fit: take '{names[0].removesuffix(tail)}' away from the paths, or put the table one "
+            f"folder higher" if tail
+            else f"a file of that name lies at '{there.relative_to(bases[-1]).as_posix()}'" if there
+            else f"no file of that name lies in '{bases[-1].name}'")
+    return (f"none of the {len(names)} files that {path.name} names is there, such as '{names[0]}'; {fits}. "
+            "Paths count from the folder of the table")
 
 # %% ../../nbs/data/images.ipynb #11570011
 def _lines(path, header, lines, at, bases):
@@ -524,10 +552,12 @@ def _lines(path, header, lines, at, bases):
         yield n, file, id, cell, len(cells) if more else 0
 
 def _label_problem(label, id, n, path, known):
-    if re.search(r'[\r\n]', label): return f"unlabelled: the label in line {n} of {path.name} holds a line break: {label!r}"
+    if re.search(r'[\r\n]', label):
+        return f"unlabelled: the label in line {n} of {path.name} holds a line break: {label!r}"
     if not is_missing(label) or tidy_name(label).lower() in known: return ''
     if label and tidy_name(label).casefold() in {tidy_name(c).casefold() for c in id.split('/')[:-1]}: return ''
-    return f"unlabelled: '{label}' in line {n} of {path.name} is a missing value (a class of that name: known_classes=)" if label else f"unlabelled: no label in line {n} of {path.name}"
+    if not label: return f"unlabelled: no label in line {n} of {path.name}"
+    return f"unlabelled: '{label}' in line {n} of {path.name} is a missing value (a class of that name: known_classes=)"
 
 # %% ../../nbs/data/images.ipynb #11570029
 def _rows_of(path, header, lines, at, bases, known):
@@ -539,10 +569,11 @@ def _rows_of(path, header, lines, at, bases, known):
         elif why := _label_problem(cell('label'), id, n, path, known): problems.append(ImageProblem(id, why))
         elif not file:
             missing.append(id)
-            extra = f"; the line has {cells} cells for {len(header)} columns: a name with a comma needs quotes" if cells else ''
+            extra = f"; {cells} cells for {len(header)} columns: a name with a comma needs quotes" if cells else ''
             problems.append(ImageProblem(id, f"missing: no such file (line {n} of {path.name}{extra})"))
         else:
-            r = _Row(file, id, cell('label'), '' if is_missing(cell('group')) else cell('group'), part=part_of(cell('split')))
+            r = _Row(file, id, cell('label'), '' if is_missing(cell('group')) else cell('group'),
+                     part=part_of(cell('split')))
             rows.setdefault(os.path.realpath(file), []).append((n, r))
     if missing and not rows and len(missing) > 1: raise ValueError(_all_missing(path, bases, missing))
     return rows, problems, long, named
@@ -556,28 +587,36 @@ def _once(rows, path):
         if len(labels) > 1: problems.append(ImageProblem(same[0][1].id, f"listed twice: {said} of {path.name}"))
         else:
             kept.append(same[0][1])
-            problems += [ImageProblem(f'{path.name}, line {n}', f"listed twice: {r.id} stands in line {same[0][0]} already, with the same label") for n, r in same[1:]]
+            problems += [ImageProblem(f'{path.name}, line {n}', f"listed twice: {r.id} stands in line {same[0][0]} "
+                                                                f"already, with the same label") for n, r in same[1:]]
     return kept, problems
 
+# %% ../../nbs/data/images.ipynb #11570031
 def _list_csv(path, folder=None, group_column='', known=()):
     header, lines = _table(path)
     at = dict(path=_picked(path, header, lines, PATH_COLUMNS), label=_picked(path, header, lines, LABEL_COLUMNS))
     if None in at.values():
-        raise ValueError(f"{path.name} has columns {[h.lower() for h in header]}: expected 'path' and 'label' (and, where known, 'group'), separated by commas")
+        raise ValueError(f"{path.name} has columns {[h.lower() for h in header]}: expected 'path' and 'label' (and, "
+                         f"where known, 'group'), separated by commas")
     at |= dict(group=_group_of(path, header, lines, group_column), split=_split_of(path, header, lines))
     bases = list(dict.fromkeys([path.parent, folder or path.parent]))
     rows, problems, long, named = _rows_of(path, header, lines, at, bases, {k.lower() for k in known})
     kept, twice = _once(rows, path)
-    note = dict(labels=path.name, group_column=None if at['group'] is None else header[at['group']].lower(), said=[], unread={})
+    note = dict(labels=path.name, group_column=None if at['group'] is None else header[at['group']].lower(), said=[],
+                unread={})
     if path.name != 'labels.csv' or [header[at[k]].lower() for k in ('path', 'label')] != ['path', 'label']:
-        note['said'].append(f"Labels come from {path.name}: files from the column '{header[at['path']]}', classes from '{header[at['label']]}'.")
-    note['unread'][f'columns of {path.name}'] = [h or '(no name)' for i, h in enumerate(header) if i not in at.values() and (h or any(len(c) > i and c[i].strip() for _, c in lines))]
+        note['said'].append(f"Labels come from {path.name}: files from the column '{header[at['path']]}', classes from "
+                            f"'{header[at['label']]}'.")
+    note['unread'][f'columns of {path.name}'] = [h or '(no name)' for i, h in enumerate(header) if i not in at.values()
+                                                 and (h or any(len(c) > i and c[i].strip() for _, c in lines))]
     note['unread'][f'more cells than columns, lines of {path.name}'] = [str(n) for n in long]
     _unlisted(path, folder, named | {os.path.realpath(path)}, note)
-    return _with_parts(kept, note, 'the folders in the paths' if at['split'] is None else f"the column '{header[at['split']]}'"), problems + twice, note
+    return _with_parts(kept, note, 'the folders in the paths' if at['split'] is None
+                       else f"the column '{header[at['split']]}'"), problems + twice, note
 
 # %% ../../nbs/data/images.ipynb #11570013
-OTHER_IMAGES = ('.webp', '.jfif', '.jpe', '.jfi', '.jp2', '.jxl', '.avif', '.heic', '.gif', '.pgm', '.ppm', '.pnm', '.exr', '.dcm',
+OTHER_IMAGES = ('.webp', '.jfif', '.jpe', '.jfi', '.jp2', '.jxl', '.avif', '.heic', '.gif', '.pgm', '.ppm', '.pnm',
+                '.exr', '.dcm',
                 '.czi', '.lif', '.nd2', '.oib', '.oif', '.lsm', '.svs', '.ndpi', '.stk', '.raw16', '.psd')
 OTHER_TABLES = ('.xlsx', '.xls', '.xlsm', '.ods', '.parquet', '.feather')
 
@@ -588,18 +627,22 @@ def report_unread(
     where:str='', # the folder's or file's name
 )->str: # several lines; '' where nothing was passed by
     "The one report on what lies in a folder and was not read: a line for each kind, with its number and examples."
-    some = lambda kind, names: ', '.join(names[:12 if kind.startswith('columns') else 3]) + (', …' if len(names) > (12 if kind.startswith('columns') else 3) else '')
+    some = lambda kind, names: ', '.join(names[:12 if kind.startswith('columns') else 3]) + (', …'
+        if len(names) > (12 if kind.startswith('columns') else 3) else '')
     lines = [f'  {kind}: {len(names)} ({some(kind, names)})' for kind, names in unread.items() if names]
     return '\n'.join([f"Not read in {where or 'the set'}:", *lines]) if lines else ''
 
 # %% ../../nbs/data/images.ipynb #1157002a
 def _left(folder, files, skipped):
     name = lambda f: _shown(f.relative_to(folder).as_posix())
-    tables = [f for f in files if f.suffix.lower() in ('.csv', '.tsv', '.tab') + OTHER_TABLES or (f.stem.lower() == 'labels' and f.suffix.lower() == '.txt')]
-    of = lambda f: f" with the columns {', '.join(h[:8])}" if f.parent == folder and f.suffix.lower() in TABLE_ENDINGS and (h := _header(f)) else ''
+    tables = [f for f in files if f.suffix.lower() in ('.csv', '.tsv', '.tab') + OTHER_TABLES
+              or (f.stem.lower() == 'labels' and f.suffix.lower() == '.txt')]
+    head = lambda f: _header(f) if f.parent == folder and f.suffix.lower() in TABLE_ENDINGS else []
+    of = lambda f: f" with the columns {', '.join(h[:8])}" if (h := head(f)) else ''
     rest = [f for f in files if f not in set(tables) and not _is_image(f)]
     ends = Counter(f.suffix.lower() or 'no ending' for f in rest)
-    return ({'tables': [name(f) + of(f) for f in tables], f"other files ({', '.join(f'{e} {n}' for e, n in ends.most_common(5))})": [name(f) for f in rest]}
+    return ({'tables': [name(f) + of(f) for f in tables],
+             f"other files ({', '.join(f'{e} {n}' for e, n in ends.most_common(5))})": [name(f) for f in rest]}
             | {kind: [name(f) for f in fs] for kind, fs in skipped.items()})
 
 def _unlisted(path, folder, listed, note):
@@ -607,7 +650,8 @@ def _unlisted(path, folder, listed, note):
     else:
         pairs, skipped = [(f, r) for d in sorted({os.path.dirname(r) for r in listed}) for f in Path(d).iterdir()
                           if _is_image(f) and not is_hidden(f.name) and (r := os.path.realpath(f))], {}
-        folder = Path(os.path.commonpath([d for d, _ in pairs] + [Path(os.path.realpath(path))])) if pairs else path.parent
+        folder = Path(os.path.commonpath([d for d, _ in pairs]
+                                         + [Path(os.path.realpath(path))])) if pairs else path.parent
     left = [f for f, real in pairs if real not in listed]
     images = [f for f in left if _is_image(f)]
     note['not_listed'] = len(images)
@@ -615,7 +659,8 @@ def _unlisted(path, folder, listed, note):
     note['unread'] |= _left(folder, left, skipped)
 
 # %% ../../nbs/data/images.ipynb #7c765438
-MASK_FOLDERS = ('mask', 'masks', 'segmentation', 'segmentations', 'seg', 'segs', 'groundtruth', 'gt', 'annotation', 'annotations')
+MASK_FOLDERS = ('mask', 'masks', 'segmentation', 'segmentations', 'seg', 'segs', 'groundtruth', 'gt', 'annotation',
+                'annotations')
 IMAGE_FOLDERS = ('image', 'images', 'img', 'imgs', 'raw')
 
 def _inside(d):
@@ -623,7 +668,9 @@ def _inside(d):
     subs = sorted(d/e.name for e in _entries(d, skipped) if not is_hidden(e.name) and os.path.isdir(e.path)
                   and not (e.is_symlink() and real.is_relative_to(os.path.realpath(e.path))))
     names = {_plain_name(s.name) for s in subs}
-    mask = lambda s: _plain_name(s.name) in MASK_FOLDERS and (names & {*IMAGE_FOLDERS} or {_plain_name(x.name) for x in s.iterdir() if x.is_dir()} & names)
+    mask = lambda s: _plain_name(s.name) in MASK_FOLDERS and (names & {*IMAGE_FOLDERS}
+                                                              or {_plain_name(x.name) for x in s.iterdir()
+                                                                  if x.is_dir()} & names)
     return [s for s in subs if not mask(s)]
 
 def _deepest(root):
@@ -638,10 +685,12 @@ def _class_folders(root):
     parts = {d: part_of(d.name) for d in dirs}
     if len({*parts.values()} - {''}) < 2: return dirs
     for d in (d for d, p in parts.items() if p):
-        while len(subs := _inside(d)) == 1 and (part_of(subs[0].name) or _plain_name(subs[0].name) in IMAGE_FOLDERS): d = subs[0]
+        while len(subs := _inside(d)) == 1 and (part_of(subs[0].name) or _plain_name(subs[0].name) in IMAGE_FOLDERS):
+            d = subs[0]
         out += subs
     if out: return out
-    raise ValueError(f"the folders {', '.join(d.name for d, p in parts.items() if p)} of '{root.name}' look like the parts of a split, but hold no class folders: "
+    raise ValueError(f"the folders {', '.join(d.name for d, p in parts.items() if p)} of '{root.name}' look like the "
+                     f"parts of a split, but hold no class folders: "
                      f"expected {dirs[0].name}/CLASS/…, or a labels.csv with path, label and split")
 
 # %% ../../nbs/data/images.ipynb #11570014
@@ -659,16 +708,20 @@ def _say_subfolders(taken, note):
     below = Counter(f.relative_to(d).parts[0] for d, f in taken if f.parent != d)
     if len(below) > 1 and not all(map(part_of, below)):
         some = ', '.join(f'{_shown(k)}/ {n}' for k, n in below.most_common(6)) + (', …' if len(below) > 6 else '')
-        note['said'].append(f"The class folders hold sub-folders, and all of them are read: {some}. A pattern of names (only=) narrows this; group_pattern= takes a group from the name.")
+        note['said'].append(f"The class folders hold sub-folders, and all of them are read: {some}. A pattern of names "
+                            f"(only=) narrows this; group_pattern= takes a group from the name.")
     twins = [k for k, n in Counter((f.parent, f.stem) for _, f in taken).items() if n > 1]
-    if twins: note['said'].append(f"{len(twins)} names come with more than one ending, such as {_shown(twins[0][1])}, and each file is read as an image: "
+    if twins:
+        note['said'].append(f"{len(twins)} names come with more than one ending, such as {_shown(twins[0][1])}, and "
+                            f"each file is read as an image: "
                                   "if some are masks or copies, leave them out with only=.")
 
 # %% ../../nbs/data/images.ipynb #1157002b
 def _list_folders(folder):
     root, rows, problems, taken, masks = _deepest(folder), {}, [], [], []
     name = lambda f: _shown(f.relative_to(folder).as_posix())
-    note = dict(labels='folder names', group_column=None, class_folders=root.relative_to(folder).as_posix(), said=[], unread={})
+    note = dict(labels='folder names', group_column=None, class_folders=root.relative_to(folder).as_posix(), said=[],
+                unread={})
     for d in (dirs := _class_folders(root)):
         files, more = _class_files(d)
         masks += more
@@ -677,33 +730,42 @@ def _list_folders(folder):
             rows.setdefault(real, []).append(_Row(f, name(f), tidy_name(d.name), ''))
             taken.append((d, f))
     if root != folder:
-        note['said'].append(f"The folders in '{_shown(folder.name)}/{note['class_folders']}' are taken as classes ({', '.join(_class_order({d.name for d in dirs}))}): "
+        note['said'].append(f"The folders in '{_shown(folder.name)}/{note['class_folders']}' are taken as classes "
+                            f"({', '.join(_class_order({d.name for d in dirs}))}): "
                             f"'{_shown(folder.name)}' holds that one folder alone.")
     _say_subfolders(taken, note)
     every, skipped = _walk_pairs(folder)
-    loose = [f for f, real in every if _is_image(f) and real not in rows and f not in set(masks) and not any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(folder).parts[:-1])]
+    loose = [f for f, real in every if _is_image(f) and real not in rows and f not in set(masks)
+             and not any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(folder).parts[:-1])]
     problems += [ImageProblem(name(f), 'unlabelled: it lies outside the class folders') for f in loose]
-    problems += [ImageProblem(name(f), 'missing: a link that leads nowhere') for f in skipped.get('links that lead nowhere', []) if _is_image(f)]
+    problems += [ImageProblem(name(f), 'missing: a link that leads nowhere')
+                 for f in skipped.get('links that lead nowhere', []) if _is_image(f)]
     seen = {*rows, *(real for f, real in every if f in set(loose))}
-    note['unread'] = {'masks': [name(f) for f, real in every if _is_image(f) and real not in seen]} | _left(folder, [f for f, _ in every], skipped)
+    note['unread'] = {'masks': [name(f) for f, real in every if _is_image(f) and real not in seen]} | _left(folder,
+        [f for f, _ in every], skipped)
     if not rows: raise ValueError(_nothing(folder, loose, note))
     return _one_each(rows, problems, note, dirs)
 
 # %% ../../nbs/data/images.ipynb #1157002c
 def _nothing(folder, loose, note):
-    tables = f"; tables without the columns path and label: {', '.join(note['unread']['tables'])}" if note['unread']['tables'] else ''
-    return (f"no labelled images in '{folder.name}': expected a folder for each class, or images with a labels.csv of path and label "
+    tables = ', '.join(note['unread']['tables'])
+    tables = f"; tables without the columns path and label: {tables}" if tables else ''
+    return (f"no labelled images in '{folder.name}': expected a folder for each class, or images with a labels.csv of "
+            f"path and label "
             f"(found {len(loose)} images outside class folders{tables}); endings read: {', '.join(IMAGE_ENDINGS)}")
 
 def _one_each(rows, problems, note, dirs):
     kept, again = [], []
     for same in rows.values():
         if len({_same_name(r.label) for r in same}) == 1: kept.append(same[0])
-        else: problems.append(ImageProblem(same[0].id, f"listed twice: the same file lies in the classes {', '.join(f'{r.label} ({r.id})' for r in same)}"))
+        else:
+            problems.append(ImageProblem(same[0].id, f"listed twice: the same file lies in the classes "
+                                                     f"{', '.join(f'{r.label} ({r.id})' for r in same)}"))
         again += [r.id for r in same[1:]]
     note['unread']['second links to one file'] = again
     rows = sorted(kept, key=lambda r: r.path)
-    return _with_parts(rows, note, f"the folders {', '.join(sorted({_shown(p) for r in rows for p in r.id.split('/')[:-1] if part_of(p)}))}"), problems, note
+    parts = sorted({_shown(p) for r in rows for p in r.id.split('/')[:-1] if part_of(p)})
+    return _with_parts(rows, note, f"the folders {', '.join(parts)}"), problems, note
 
 # %% ../../nbs/data/images.ipynb #faebe3d0
 def list_images(
@@ -716,13 +778,16 @@ def list_images(
     folder = Path(folder)
     if not folder.exists(): raise FileNotFoundError(f"no folder or file '{folder}': check the path")
     if folder.is_file():
-        if folder.suffix.lower() not in TABLE_ENDINGS: raise ValueError(f"'{folder.name}' is a file: expected a folder, a .csv or a .npz")
+        if folder.suffix.lower() not in TABLE_ENDINGS:
+            raise ValueError(f"'{folder.name}' is a file: expected a folder, a .csv or a .npz")
         return _one_spelling(*_list_csv(folder, None, group_column, known_classes))
     table = Path(labels_csv) if labels_csv else find_table(folder)
     if table and not table.exists(): table = folder/table
-    if table and not table.is_file(): raise FileNotFoundError(f"labels_csv='{labels_csv}' does not exist, neither as given nor in '{folder.name}'")
+    if table and not table.is_file():
+        raise FileNotFoundError(f"labels_csv='{labels_csv}' does not exist, neither as given nor in '{folder.name}'")
     return _one_spelling(*(_list_csv(table, folder, group_column, known_classes) if table else _list_folders(folder)))
 
+# %% ../../nbs/data/images.ipynb #1157002d
 def _one_spelling(rows, problems, note):
     labels, said = merge_names([r.label for r in rows])
     note['said'] += said
@@ -733,7 +798,8 @@ def _one_spelling(rows, problems, note):
     if note['group_column']:
         groups, said = merge_names([r.group for r in rows if r.group], f"value of '{note['group_column']}'")
         new, lack = iter(groups), sum(not r.group for r in rows)
-        note['said'] += [f"Groups come from the column '{note['group_column']}' of {note['labels']}: {len(rows)} images in {len(set(groups)) + lack} groups, which protocol 'strict' keeps together"
+        note['said'] += [f"Groups come from the column '{note['group_column']}' of {note['labels']}: {len(rows)} "
+                         f"images in {len(set(groups)) + lack} groups, which protocol 'strict' keeps together"
                          + (f". {lack} of them name no group, and each counts as one." if lack else '.'), *said]
         rows = [r._replace(group=next(new)) if r.group else r for r in rows]
     return [r if r.group else r._replace(group=r.id) for r in rows], problems, note
@@ -743,7 +809,7 @@ def source_files(
     folder:str|Path, # a folder, a table of labels, or an .npz; '' or what does not exist has no files
     labels_csv:str|Path|None=None, # the table of labels, where it is not found by itself
 )->list[Path]: # sorted
-    "Every file that a result depends on: a folder's visible files, the table of labels, and all files that the table names, wherever they lie. Never raises for bad data."
+    "Every file behind a result: a folder's visible files, the table of labels and all that it names."
     if not folder or not (folder := Path(folder)).exists(): return []
     files = set(walk_files(folder)[0]) if folder.is_dir() else {folder}
     with suppress(ValueError, OSError):
@@ -767,17 +833,21 @@ def _names(x, known=()):
         pieces = pieces[n:]
     return tuple(n for n in out if n)
 
-def _natural(name): return [(0, int(t), '') if t.isdecimal() else (1, 0, t.lower()) for t in re.split(r'(\d+)', name) if t]
+def _natural(name):
+    return [(0, int(t), '') if t.isdecimal() else (1, 0, t.lower()) for t in re.split(r'(\d+)', name) if t]
 
 def _class_order(names): return sorted(names, key=lambda n: (_natural(n), n))
 
 def _choose(rows, problems, only, drop_classes, where):
     names = _class_order({r.label for r in rows})
     drop = {tidy_name(n).lower() for n in _names(drop_classes, names)}
-    if unknown := drop - {n.lower() for n in names}: raise ValueError(f"drop_classes names {sorted(unknown)}: {where} has {names}")
+    if unknown := drop - {n.lower() for n in names}:
+        raise ValueError(f"drop_classes names {sorted(unknown)}: {where} has {names}")
     if only:
         kept = [r for r in rows if fnmatch(r.id, only)]
-        if rows and not kept: raise ValueError(f"only='{only}' matches none of {len(rows)} images: expected a pattern for names such as '{rows[0].id}'")
+        if rows and not kept:
+            raise ValueError(f"only='{only}' matches none of {len(rows)} images: expected a pattern for names such as "
+                             f"'{rows[0].id}'")
         rows, problems = kept, [p for p in problems if fnmatch(p.path, only) or ', line ' in p.path]
     rows = [r for r in rows if r.label.lower() not in drop]
     names = _class_order({r.label for r in rows})
@@ -787,7 +857,8 @@ def _choose(rows, problems, only, drop_classes, where):
 # %% ../../nbs/data/images.ipynb #11570028
 def _check_two(names, where, only, drop):
     if len(names) < 2:
-        raise ValueError(f"{where} has {len(names)} class ({', '.join(names) or 'none'}) after only='{only}' and drop_classes={sorted(drop)}: "
+        raise ValueError(f"{where} has {len(names)} class ({', '.join(names) or 'none'}) after only='{only}' and "
+                         f"drop_classes={sorted(drop)}: "
                          "to classify, at least two are needed")
 
 # %% ../../nbs/data/images.ipynb #e7cf8e19
@@ -922,21 +993,22 @@ def read_images(
     known_classes:tuple=(), # classes that are meant even where they read like a missing value, such as 'NA'
     **about, # modality, pixel_um, unit, source, simulated: passed on to ImageSet
 )->ImageSet:
-    "Read labelled images; every one that cannot be used is named, with the reason, in one report; what is passed by stands in another."
-    folder = Path(folder)
+    "Read labelled images; one report names each that cannot be used, with the reason, another what was not read."
     _check_choices(size, on_bad, channels)
-    if folder.suffix.lower() == '.npz': return read_npz(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, channels=channels, **about)
-    rows, problems, note = list_images(folder, labels_csv, None if group_pattern and not group_column else group_column, known_classes)
+    folder, how = Path(folder), dict(size=size, on_bad=on_bad, channels=channels)
+    if folder.suffix.lower() == '.npz': return read_npz(folder, only=only, drop_classes=drop_classes, **how, **about)
+    rows, problems, note = list_images(folder, labels_csv, group_column or (None if group_pattern else ''),
+                                       known_classes)
     where = f"'{_shown(folder.name)}'"
     said = _say(note, where)
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)
     if group_pattern: rows = _regroup(rows, group_pattern)
     total, done = len(rows) + len(problems), _read_all(rows, size, channels, progress)
-    got = [(r, x) for r, x in done if x is not None]
     problems += [p for p, x in done if x is None]
-    got, sizes = _settle(got, problems, names, total, where, size, on_bad, channels)
+    got, sizes = _settle([d for d in done if d[1] is not None], problems, names, total, where, **how)
     _check_two(names, where, only, _names(drop_classes))
-    return _to_set(got, names, note | sizes | said | _parts_of(got), {'source': f"real images read from the folder {where}"} | about)
+    return _to_set(got, names, note | sizes | said | _parts_of(got),
+                   {'source': f"real images read from the folder {where}"} | about)
 
 # %% ../../nbs/data/images.ipynb #11570026
 def _say(note, where):
@@ -953,21 +1025,28 @@ def _parts_of(got):
 def _regroup(rows, pattern):
     found = [re.search(pattern, r.id) for r in rows]
     missed = [r.id for r, m in zip(rows, found) if not m or not m.groups()]
-    if missed: raise ValueError(f"group_pattern='{pattern}' finds no group in {len(missed)} of {len(rows)} names, such as '{missed[0]}': expected a pattern with one bracket")
+    if missed:
+        raise ValueError(f"group_pattern='{pattern}' finds no group in {len(missed)} of {len(rows)} names, such as "
+                         f"'{missed[0]}': expected a pattern with one bracket")
     return [r._replace(group=g) for r, g in zip(rows, merge_names([m.group(1) or '' for m in found])[0])]
 
 # %% ../../nbs/data/images.ipynb #ebcba16b
-MEDMNIST_CLASSES = {'bloodmnist': ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet')}
+MEDMNIST_CLASSES = {'bloodmnist': ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte',
+                                   'monocyte', 'neutrophil', 'platelet')}
 
-def _cut_npz(path, e): return BadImages([ImageProblem(path.name, f"truncated: not a whole .npz file ({type(e).__name__})")], 1, f"'{path.name}'")
+def _cut_npz(path, e):
+    return BadImages([ImageProblem(path.name, f"truncated: not a whole .npz file ({type(e).__name__})")], 1,
+                     f"'{path.name}'")
 
 def _npz_array(z, key, path):
     try: return z[key]
     except ValueError as e:
         if 'allow_pickle' not in str(e): raise _cut_npz(path, e) from None
     except Exception as e: raise _cut_npz(path, e) from None
-    raise ValueError(f"{path.name}: the array '{key}' holds Python objects (a pickle). These are not read, because opening them may run a program. "
-                     "Save one array of numbers, (N, H, W) or (N, H, W, C) for images, whole numbers or text (dtype str) for labels; or save a folder of images")
+    raise ValueError(f"{path.name}: the array '{key}' holds Python objects (a pickle). These are not read, because "
+                     f"opening them may run a program. "
+                     "Save one array of numbers, (N, H, W) or (N, H, W, C) for images, whole numbers or text (dtype "
+                     "str) for labels; or save a folder of images")
 
 def _npz_keys(keys, path):
     parts = {}
@@ -976,32 +1055,48 @@ def _npz_keys(keys, path):
         labels = next((q for q in keys if q.lower() == f'{k[:-6]}labels'.lower()), None)
         part = part_of(m[1]) if m[1] else 'all'
         if labels is None or not part: continue
-        if part in parts: raise ValueError(f"{path.name} has the arrays {parts[part][0]} and {k}, both the {part} part: leave one")
+        if part in parts:
+            raise ValueError(f"{path.name} has the arrays {parts[part][0]} and {k}, both the {part} part: leave one")
         parts[part] = (k, labels)
     if len(parts) > 1: parts.pop('all', None)
-    if not parts: raise ValueError(f"{path.name} has the arrays {sorted(keys)}: expected train_images, train_labels (and val_, test_), or images, labels")
+    if not parts:
+        raise ValueError(f"{path.name} has the arrays {sorted(keys)}: expected train_images, train_labels (and val_, "
+                         f"test_), or images, labels")
     return parts
 
+# %% ../../nbs/data/images.ipynb #1157002e
 def _npz_group(keys, images):
     head = images[:-6].lower()
     found = [k for k in keys if k.lower().startswith(head) and _GROUP.fullmatch(_plain_name(k[len(head):]))]
-    return next((k for k in found if _plain_name(k[len(head):]).startswith('group')), found[0] if len(found) == 1 else None)
+    return next((k for k in found if _plain_name(k[len(head):]).startswith('group')), found[0] if len(found) == 1
+                else None)
 
 # %% ../../nbs/data/images.ipynb #4dc27d2b
 def _check_npz(path, part, key, x, y):
-    if x.dtype.kind not in 'uifb' or x.ndim not in (3, 4): raise ValueError(f"{path.name}: {key} of shape {x.shape} and type {x.dtype}: expected numbers, (N, H, W) or (N, H, W, C); volumes are not read")
+    if x.dtype.kind not in 'uifb' or x.ndim not in (3, 4):
+        raise ValueError(f"{path.name}: {key} of shape {x.shape} and type {x.dtype}: expected numbers, (N, H, W) or "
+                         f"(N, H, W, C); volumes are not read")
     if not len(x): raise ValueError(f"{path.name}: {key} holds no images (shape {x.shape})")
     if y.ndim == 2 and y.shape[1] > 1 and len(x) == len(y):
-        raise ValueError(f"{path.name}: {part} has images {x.shape} and labels {y.shape}: expected one label an image; for one-hot labels save labels.argmax(1)")
-    if y.ndim == 0 or len(x) != len(y) or y.size != len(y): raise ValueError(f"{path.name}: {part} has images {x.shape} and labels {y.shape}: expected one label an image")
-    if x.ndim == 4 and min(x.shape[1], x.shape[3]) > 4: raise ValueError(f"{path.name}: {key} of shape {x.shape}: neither axis 1 nor axis 3 can be channels; expected (N, H, W) or (N, H, W, C), volumes are not read")
+        raise ValueError(f"{path.name}: {part} has images {x.shape} and labels {y.shape}: expected one label an image; "
+                         f"for one-hot labels save labels.argmax(1)")
+    if y.ndim == 0 or len(x) != len(y) or y.size != len(y):
+        raise ValueError(f"{path.name}: {part} has images {x.shape} and labels {y.shape}: expected one label an image")
+    if x.ndim == 4 and min(x.shape[1], x.shape[3]) > 4:
+        raise ValueError(f"{path.name}: {key} of shape {x.shape}: neither axis 1 nor axis 3 can be channels; expected "
+                         f"(N, H, W) or (N, H, W, C), volumes are not read")
     side = x.shape[1:] if x.ndim == 3 else x.shape[1:3] if x.shape[3] <= 4 else x.shape[2:]
-    if min(side) < 8: raise ValueError(f"{path.name}: {key} of shape {x.shape}: images of {side[0]} × {side[1]} pixels; expected at least 8 × 8")
+    if min(side) < 8:
+        raise ValueError(f"{path.name}: {key} of shape {x.shape}: images of {side[0]} × {side[1]} pixels; expected at "
+                         f"least 8 × 8")
 
+# %% ../../nbs/data/images.ipynb #1157002f
 def _npz_parts(path):
     try: z = np.load(path, allow_pickle=False)
     except Exception as e: raise _cut_npz(path, e) from None
-    if isinstance(z, np.ndarray): raise ValueError(f"{path.name} holds one array without a name, as np.save writes: expected np.savez(file, images=…, labels=…)")
+    if isinstance(z, np.ndarray):
+        raise ValueError(f"{path.name} holds one array without a name, as np.save writes: expected np.savez(file, "
+                         f"images=…, labels=…)")
     with z:
         parts, used = {}, set()
         for part, (images, labels) in _npz_keys(z.files, path).items():
@@ -1011,7 +1106,8 @@ def _npz_parts(path):
             if g is not None and g.size != len(y): group = g = None
             parts[part] = (x, y.reshape(-1), None if g is None else g.reshape(-1))
             used |= {images, labels, group}
-        return parts, {'arrays': [k for k in z.files if k not in used]}, sorted(k for k in used if k and not k.lower().endswith(('images', 'labels')))
+        return parts, {'arrays': [k for k in z.files if k not in used]}, sorted(k for k in used if k
+            and not k.lower().endswith(('images', 'labels')))
 
 # %% ../../nbs/data/images.ipynb #11570017
 def _text_of(v): return v.decode('utf-8', 'replace') if isinstance(v, bytes) else str(v)
@@ -1019,14 +1115,19 @@ def _text_of(v): return v.decode('utf-8', 'replace') if isinstance(v, bytes) els
 def _npz_labels(path, part, y, known):
     if y.dtype.kind in 'SU':
         names = [tidy_name(_text_of(v)) for v in y]
-        if not (known and all(re.fullmatch('-?[0-9]+', n) for n in names)): return ['' if is_missing(n) and n not in known else n for n in names]
+        if not (known and all(re.fullmatch('-?[0-9]+', n) for n in names)):
+            return ['' if is_missing(n) and n not in known else n for n in names]
         y = np.array([int(n) for n in names])
-    if y.dtype.kind not in 'biuf': raise ValueError(f"{path.name}: the labels of {part} have the type {y.dtype}: expected whole numbers 0, 1, … or text")
+    if y.dtype.kind not in 'biuf':
+        raise ValueError(f"{path.name}: the labels of {part} have the type {y.dtype}: expected whole numbers 0, 1, … "
+                         f"or text")
     fine = np.isfinite(y)
     if (odd := np.flatnonzero(fine & (y != np.floor(np.where(fine, y, 0))))).size:
-        raise ValueError(f"{path.name}: {odd.size} labels of {part} are fractions, such as {y[odd[0]]:g} of {part}-{odd[0]:06d}: expected whole numbers 0, 1, … or text")
+        raise ValueError(f"{path.name}: {odd.size} labels of {part} are fractions, such as {y[odd[0]]:g} of "
+                         f"{part}-{odd[0]:06d}: expected whole numbers 0, 1, … or text")
     top = int(y[fine].max()) if fine.any() else 0
-    if known and top >= len(known): raise ValueError(f"{path.name} has label {top} but {len(known)} class names {known}")
+    if known and top >= len(known):
+        raise ValueError(f"{path.name} has label {top} but {len(known)} class names {known}")
     return ['' if not ok or v < 0 else known[int(v)] if known else f'class {int(v)}' for v, ok in zip(y, fine)]
 
 # %% ../../nbs/data/images.ipynb #11570027
@@ -1037,17 +1138,20 @@ def _npz_rows(path, class_names):
     merged, said = merge_names([n for names in labels.values() for n in names])
     settle = {tidy_name(k).lower(): k for k in known}
     merged = iter(settle.get(n.lower(), n) for n in merged)
-    note, got, problems, bare = dict(labels=path.name, group_column=', '.join(groups) or None, said=said, unread=unread), [], [], []
+    note, got, problems, bare = dict(labels=path.name, group_column=', '.join(groups) or None, said=said,
+                                     unread=unread), [], [], []
     for p, (x, y, g) in parts.items():
         for i, (a, v, name) in enumerate(zip(x, y, [next(merged) for _ in y])):
             id = f'{p}-{i:06d}'
             group = '' if g is None or is_missing(_text_of(g[i])) else _text_of(g[i])
             r = _Row(path, id, name, group, part=p if p != 'all' else '')
-            if not name: bare.append(ImageProblem(id, f"unlabelled: the label {_text_of(v)!r} is no class (0, 1, … or a name)"))
+            if not name:
+                bare.append(ImageProblem(id, f"unlabelled: the label {_text_of(v)!r} is no class (0, 1, … or a name)"))
             else:
                 try: got.append((r, _check_pixels(_channels_first(a))))
                 except ValueError as e: problems.append((r, ImageProblem(id, str(e))))
-    if known and (strange := {r.label for r, _ in got} - set(known)): raise ValueError(f"{path.name} has the labels {sorted(strange)}: expected {', '.join(known)}")
+    if known and (strange := {r.label for r, _ in got} - set(known)):
+        raise ValueError(f"{path.name} has the labels {sorted(strange)}: expected {', '.join(known)}")
     return got, problems, bare, known, note
 
 # %% ../../nbs/data/images.ipynb #aa467e60
@@ -1061,7 +1165,7 @@ def read_npz(
     channels:str|int='auto', # 'auto' as they come; 1 or 3 converts
     **about, # modality, pixel_um, unit, source, simulated: passed on to ImageSet
 )->ImageSet:
-    "Read `{train,val,test}_images` and `_labels` as MedMNIST stores them; the published split is kept in meta['official_split']."
+    "Read `{train,val,test}_images` and `_labels`, as MedMNIST stores them; the parts stay in meta['official_split']."
     path = Path(path)
     _check_choices(size, on_bad, channels)
     if not path.is_file(): raise FileNotFoundError(f"no file '{path}': check the path")
@@ -1073,7 +1177,10 @@ def read_npz(
     group = {r.id: r.group for r in rows}
     rows, bare, names = _choose(rows, bare, only, drop_classes, where)
     names, ids = tuple(sorted(names, key=lambda n: (order.get(n, 0), _natural(n), n))), {r.id for r in rows}
-    got = [(r._replace(group=group[r.id]), x if channels == 'auto' else to_channels(x, channels)) for r, x in got if r.id in ids]
-    got, sizes = _settle(got, bare + [p for r, p in bad if r.id in ids], names, len(rows) + len(bare), where, size, on_bad, channels)
+    got = [(r._replace(group=group[r.id]), x if channels == 'auto' else to_channels(x, channels)) for r, x in got
+           if r.id in ids]
+    got, sizes = _settle(got, bare + [p for r, p in bad if r.id in ids], names, len(rows) + len(bare), where, size,
+                         on_bad, channels)
     _check_two(names, where, only, _names(drop_classes))
-    return _to_set(got, names, note | sizes | _parts_of(got), {'source': f"real images read from the file {where}"} | about)
+    return _to_set(got, names, note | sizes | _parts_of(got), {'source': f"real images read from the file {where}"}
+                   | about)
