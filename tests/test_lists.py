@@ -565,3 +565,23 @@ def test_nothing_unread_says_nothing(tmp_path, capsys):
     s, out = shown(capsys, folders(tmp_path/'data', 'a', 'b'))
     assert out == '' and report_unread({'masks': []}) == '' and s.meta['said'] == []
     assert list_images(tmp_path/'data')[2]['labels'] == 'folder names'
+
+
+def test_a_folder_named_by_a_dot_and_one_that_holds_an_npz(tmp_path, capsys, monkeypatch):
+    folders(tmp_path/'cells', 'a', 'a ', 'b')
+    (tmp_path/'cells'/'notes.txt').write_text('x')
+    monkeypatch.chdir(tmp_path/'cells')
+    s, out = shown(capsys, '.')
+    assert "Not read in 'cells':" in out and "One class, written in 2 ways: 'a' ('a' 4, 'a ' 4)." in out
+    assert s.counts().tolist() == [8, 4]
+    (tmp_path/'box').mkdir()
+    np.savez(tmp_path/'box'/'data.npz', images=pixels(4), labels=[0, 1]*2)
+    with pytest.raises(ValueError, match='to read data.npz, point at the file itself'): read_images(tmp_path/'box')
+
+
+def test_a_list_reads_no_more_folders_than_its_images_lie_in(tmp_path):
+    folders(tmp_path/'near', 'a')
+    folders(tmp_path, 'far')
+    rows = [f'near/a/{i}.png,{"ab"[i % 2]}' for i in range(3)]
+    _, _, note = list_images(table(tmp_path/'list.csv', 'path,label', *rows))
+    assert note['unread']['images that list.csv does not list'] == ['near/a/3.png']

@@ -351,6 +351,8 @@ def walk_files(
 MISSING_WORDS = ('', '#n/a', '#na', 'n/a', 'na', 'nan', '<na>', 'null', 'none', '-', '--', '?', '#value!', '#ref!',
                  '#name?', '#div/0!', '#null!', '#num!')
 
+_INVISIBLE = dict.fromkeys(map(ord, '\ufeff\u200b\u200e\u200f'))
+
 def _shown(name):
     try: name.encode()
     except UnicodeEncodeError: return os.fsencode(name).decode('cp1252', 'backslashreplace')
@@ -360,9 +362,7 @@ def tidy_name(
     text:str, # a label, a group, the name of a folder
 )->str:
     "A name in its one form: Unicode NFC, no space around it, single spaces inside, no invisible characters."
-    return ' '.join(unicodedata.normalize('NFC',
-                                          _shown(text)).translate(dict.fromkeys(map(ord,
-                                              '\ufeff\u200b\u200e\u200f'))).split())
+    return ' '.join(unicodedata.normalize('NFC', _shown(text)).translate(_INVISIBLE).split())
 
 def is_missing(
     text:str, # a label or a group
@@ -381,11 +381,14 @@ def merge_names(
 )->tuple[list, list]: # each name in its one spelling, and one sentence for each that was merged
     "Names that differ only in case, spaces, Unicode form or zeros (`1`, `01`, `1.0`) become the one used most."
     tidy = [tidy_name(n) for n in names]
-    forms = defaultdict(Counter)
-    for n, t in zip(names, tidy): forms[_same_name(t)][t] += 1
+    forms, written = defaultdict(Counter), defaultdict(Counter)
+    for n, t in zip(names, tidy):
+        forms[_same_name(t)][t] += 1
+        written[_same_name(t)][_shown(n)] += 1
     best = {k: min(c, key=lambda t: (-c[t], len(t), t)) for k, c in forms.items()}
-    said = [f"One {what}, written in {len(c)} ways: '{best[k]}' "
-            f"({', '.join(f'{t} {n}' for t, n in sorted(c.items()))})." for k, c in sorted(forms.items()) if len(c) > 1]
+    ways = lambda c: ', '.join(f"{t!r} {n}" for t, n in sorted(c.items()))
+    said = [f"One {what}, written in {len(c)} ways: '{best[k]}' ({ways(c)})." for k, c in sorted(written.items())
+            if len(c) > 1]
     return [best[_same_name(t)] for t in tidy], said
 
 # %% ../../nbs/data/images.ipynb #1157000c
@@ -650,12 +653,12 @@ def _unlisted(path, folder, listed, note):
     else:
         pairs, skipped = [(f, r) for d in sorted({os.path.dirname(r) for r in listed}) for f in Path(d).iterdir()
                           if _is_image(f) and not is_hidden(f.name) and (r := os.path.realpath(f))], {}
-        folder = Path(os.path.commonpath([d for d, _ in pairs]
-                                         + [Path(os.path.realpath(path))])) if pairs else path.parent
+        folder = Path(os.path.realpath(path.parent))
+    rel = lambda f: _shown(os.path.relpath(f, folder) if f.drive == folder.drive else str(f))
     left = [f for f, real in pairs if real not in listed]
     images = [f for f in left if _is_image(f)]
     note['not_listed'] = len(images)
-    note['unread'][f'images that {path.name} does not list'] = [_shown(os.path.relpath(f, folder)) for f in images]
+    note['unread'][f'images that {path.name} does not list'] = [rel(f) for f in images]
     note['unread'] |= _left(folder, left, skipped)
 
 # %% ../../nbs/data/images.ipynb #7c765438
@@ -668,9 +671,8 @@ def _inside(d):
     subs = sorted(d/e.name for e in _entries(d, skipped) if not is_hidden(e.name) and os.path.isdir(e.path)
                   and not (e.is_symlink() and real.is_relative_to(os.path.realpath(e.path))))
     names = {_plain_name(s.name) for s in subs}
-    mask = lambda s: _plain_name(s.name) in MASK_FOLDERS and (names & {*IMAGE_FOLDERS}
-                                                              or {_plain_name(x.name) for x in s.iterdir()
-                                                                  if x.is_dir()} & names)
+    inner = lambda s: {_plain_name(e.name) for e in _entries(s, skipped) if e.is_dir()}
+    mask = lambda s: _plain_name(s.name) in MASK_FOLDERS and bool(names & (inner(s) | {*IMAGE_FOLDERS}))
     return [s for s in subs if not mask(s)]
 
 def _deepest(root):
@@ -727,22 +729,23 @@ def _list_folders(folder):
         masks += more
         if not files: problems.append(ImageProblem(f'{name(d)}/', 'empty: a class folder without images'))
         for f, real in files:
-            rows.setdefault(real, []).append(_Row(f, name(f), tidy_name(d.name), ''))
+            rows.setdefault(real, []).append(_Row(f, name(f), d.name, ''))
             taken.append((d, f))
     if root != folder:
         note['said'].append(f"The folders in '{_shown(folder.name)}/{note['class_folders']}' are taken as classes "
-                            f"({', '.join(_class_order({d.name for d in dirs}))}): "
+                            f"({', '.join(_class_order({tidy_name(d.name) for d in dirs}))}): "
                             f"'{_shown(folder.name)}' holds that one folder alone.")
     _say_subfolders(taken, note)
     every, skipped = _walk_pairs(folder)
-    loose = [f for f, real in every if _is_image(f) and real not in rows and f not in set(masks)
-             and not any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(folder).parts[:-1])]
-    problems += [ImageProblem(name(f), 'unlabelled: it lies outside the class folders') for f in loose]
+    masks = set(masks) | {f for f, _ in every
+                          if any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(folder).parts[:-1])}
+    loose = [(f, real) for f, real in every if _is_image(f) and real not in rows and f not in masks]
+    problems += [ImageProblem(name(f), 'unlabelled: it lies outside the class folders') for f, _ in loose]
     problems += [ImageProblem(name(f), 'missing: a link that leads nowhere')
                  for f in skipped.get('links that lead nowhere', []) if _is_image(f)]
-    seen = {*rows, *(real for f, real in every if f in set(loose))}
-    note['unread'] = {'masks': [name(f) for f, real in every if _is_image(f) and real not in seen]} | _left(folder,
-        [f for f, _ in every], skipped)
+    seen = {*rows, *(real for _, real in loose)}
+    note['unread'] = dict(masks=[name(f) for f, real in every if _is_image(f) and real not in seen])
+    note['unread'] |= _left(folder, [f for f, _ in every], skipped)
     if not rows: raise ValueError(_nothing(folder, loose, note))
     return _one_each(rows, problems, note, dirs)
 
@@ -750,6 +753,7 @@ def _list_folders(folder):
 def _nothing(folder, loose, note):
     tables = ', '.join(note['unread']['tables'])
     tables = f"; tables without the columns path and label: {tables}" if tables else ''
+    tables += f"; to read {boxes[0].name}, point at the file itself" if (boxes := sorted(folder.glob('*.npz'))) else ''
     return (f"no labelled images in '{folder.name}': expected a folder for each class, or images with a labels.csv of "
             f"path and label "
             f"(found {len(loose)} images outside class folders{tables}); endings read: {', '.join(IMAGE_ENDINGS)}")
@@ -757,10 +761,10 @@ def _nothing(folder, loose, note):
 def _one_each(rows, problems, note, dirs):
     kept, again = [], []
     for same in rows.values():
-        if len({_same_name(r.label) for r in same}) == 1: kept.append(same[0])
+        if len({_same_name(tidy_name(r.label)) for r in same}) == 1: kept.append(same[0])
         else:
             problems.append(ImageProblem(same[0].id, f"listed twice: the same file lies in the classes "
-                                                     f"{', '.join(f'{r.label} ({r.id})' for r in same)}"))
+                                                     f"{', '.join(f'{tidy_name(r.label)} ({r.id})' for r in same)}"))
         again += [r.id for r in same[1:]]
     note['unread']['second links to one file'] = again
     rows = sorted(kept, key=lambda r: r.path)
@@ -779,7 +783,8 @@ def list_images(
     if not folder.exists(): raise FileNotFoundError(f"no folder or file '{folder}': check the path")
     if folder.is_file():
         if folder.suffix.lower() not in TABLE_ENDINGS:
-            raise ValueError(f"'{folder.name}' is a file: expected a folder, a .csv or a .npz")
+            raise ValueError(f"'{folder.name}' is a file: expected a folder, a .csv, .tsv or .npz; save a workbook as "
+                             f"'CSV UTF-8'")
         return _one_spelling(*_list_csv(folder, None, group_column, known_classes))
     table = Path(labels_csv) if labels_csv else find_table(folder)
     if table and not table.exists(): table = folder/table
@@ -999,7 +1004,7 @@ def read_images(
     if folder.suffix.lower() == '.npz': return read_npz(folder, only=only, drop_classes=drop_classes, **how, **about)
     rows, problems, note = list_images(folder, labels_csv, group_column or (None if group_pattern else ''),
                                        known_classes)
-    where = f"'{_shown(folder.name)}'"
+    where = f"'{_shown(folder.name or folder.resolve().name)}'"
     said = _say(note, where)
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)
     if group_pattern: rows = _regroup(rows, group_pattern)
