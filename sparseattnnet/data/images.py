@@ -315,7 +315,9 @@ def is_hidden(
     path:str|Path, # name of a file or folder, or its path below the data folder
 )->bool:
     "Whether a system keeps this for itself: a name that begins with a dot (`._cell.png`), `Thumbs.db`, `__MACOSX`, …"
-    return any((p.startswith('.') and p not in ('.', '..')) or p.lower() in HIDDEN_NAMES for p in Path(path).parts)
+    return any(p not in ('.', '..') and _hidden_name(p) for p in Path(path).parts)
+
+def _hidden_name(name): return name.startswith('.') or name.lower() in HIDDEN_NAMES
 
 def _entries(folder, skipped):
     try: return sorted(os.scandir(folder), key=lambda e: (e.is_symlink(), e.name))
@@ -325,7 +327,7 @@ def _entries(folder, skipped):
 def _walk(folder, real, top, seen, skipped):
     for e in _entries(folder, skipped):
         path, there = folder/e.name, os.path.realpath(e.path) if e.is_symlink() else os.path.join(real, e.name)
-        if is_hidden(e.name): skipped['hidden files and folders'].append(path)
+        if _hidden_name(e.name): skipped['hidden files and folders'].append(path)
         elif e.is_dir(follow_symlinks=False) or (e.is_symlink() and os.path.isdir(path)):
             if there in seen or any(Path(d).is_relative_to(there) for d in (top, real)):
                 skipped['linked folders that lead back, or to a folder that is read already'].append(path)
@@ -380,16 +382,16 @@ def merge_names(
     what:str='class', # what they are, for the sentence
 )->tuple[list, list]: # each name in its one spelling, and one sentence for each that was merged
     "Names that differ only in case, spaces, Unicode form or zeros (`1`, `01`, `1.0`) become the one used most."
-    tidy = [tidy_name(n) for n in names]
-    forms, written = defaultdict(Counter), defaultdict(Counter)
-    for n, t in zip(names, tidy):
-        forms[_same_name(t)][t] += 1
-        written[_same_name(t)][_shown(n)] += 1
+    tidy, forms, written = {n: tidy_name(n) for n in set(names)}, defaultdict(Counter), defaultdict(Counter)
+    key = {n: _same_name(t) for n, t in tidy.items()}
+    for n, count in Counter(names).items():
+        forms[key[n]][tidy[n]] += count
+        written[key[n]][_shown(n)] += count
     best = {k: min(c, key=lambda t: (-c[t], len(t), t)) for k, c in forms.items()}
     ways = lambda c: ', '.join(f"{t!r} {n}" for t, n in sorted(c.items()))
     said = [f"One {what}, written in {len(c)} ways: '{best[k]}' ({ways(c)})." for k, c in sorted(written.items())
             if len(c) > 1]
-    return [best[_same_name(t)] for t in tidy], said
+    return [best[key[n]] for n in names], said
 
 # %% ../../nbs/data/images.ipynb #1157000c
 _PART = re.compile(r'(?:(train|training)|(val|valid|validation|dev)|(test|testing))'
@@ -564,10 +566,13 @@ def _label_problem(label, id, n, path, known):
 
 # %% ../../nbs/data/images.ipynb #11570029
 def _rows_of(path, header, lines, at, bases, known):
-    rows, problems, missing, long, named = {}, [], [], [], set()
+    rows, problems, missing, long, named, known_folders = {}, [], [], [], set(), {}
+    def real(f):
+        if f.parent not in known_folders: known_folders[f.parent] = os.path.realpath(f.parent)
+        return os.path.realpath(f) if f.is_symlink() else os.path.join(known_folders[f.parent], f.name)
     for n, file, id, cell, cells in _lines(path, header, lines, at, bases):
         if cells: long.append(n)
-        if file: named.add(os.path.realpath(file))
+        if file: named.add(real(file))
         if not id: problems.append(ImageProblem(f'{path.name}, line {n}', 'missing: the line names no file'))
         elif why := _label_problem(cell('label'), id, n, path, known): problems.append(ImageProblem(id, why))
         elif not file:
@@ -577,7 +582,7 @@ def _rows_of(path, header, lines, at, bases, known):
         else:
             r = _Row(file, id, cell('label'), '' if is_missing(cell('group')) else cell('group'),
                      part=part_of(cell('split')))
-            rows.setdefault(os.path.realpath(file), []).append((n, r))
+            rows.setdefault(real(file), []).append((n, r))
     if missing and not rows and len(missing) > 1: raise ValueError(_all_missing(path, bases, missing))
     return rows, problems, long, named
 
@@ -703,8 +708,8 @@ def _class_files(d):
     stems = {(f.parent, f.stem) for f, _ in pairs}
     mask = lambda f: (any(_plain_name(p) in MASK_FOLDERS for p in f.relative_to(d).parts[:-1])
                       or ((m := _MASK_NAME.fullmatch(f.stem)) is not None and (f.parent, m[1]) in stems))
-    cells = [p for p in pairs if not mask(p[0])]
-    return (cells, [f for f, _ in pairs if mask(f)]) if cells else (pairs, [])
+    masks = {f for f, _ in pairs if mask(f)}
+    return ([p for p in pairs if p[0] not in masks], masks) if len(masks) < len(pairs) else (pairs, [])
 
 def _say_subfolders(taken, note):
     below = Counter(f.relative_to(d).parts[0] for d, f in taken if f.parent != d)
@@ -726,7 +731,7 @@ def _list_folders(folder):
                 unread={})
     for d in (dirs := _class_folders(root)):
         files, more = _class_files(d)
-        masks += more
+        masks += [*more]
         if not files: problems.append(ImageProblem(f'{name(d)}/', 'empty: a class folder without images'))
         for f, real in files:
             rows.setdefault(real, []).append(_Row(f, name(f), d.name, ''))
