@@ -248,7 +248,7 @@ def test_a_table_that_is_not_used_is_said(tmp_path, capsys):
     (tmp_path/'data'/'slide1'/'notes.json').write_text('{}')
     s, out = shown(capsys, tmp_path/'data')
     assert s.class_names == ('slide1', 'slide2')
-    assert 'tables: 2 (annotations.csv with the columns Bild, Klasse, labels.xlsx)' in out
+    assert 'tables: 2 (annotations.csv with the columns Bild, Klasse; labels.xlsx)' in out
     assert 'other files (.json 1): 1 (slide1/notes.json)' in out
 
 

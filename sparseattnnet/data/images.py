@@ -388,7 +388,8 @@ def merge_names(
         forms[key[n]][tidy[n]] += count
         written[key[n]][_shown(n)] += count
     best = {k: min(c, key=lambda t: (-c[t], len(t), t)) for k, c in forms.items()}
-    ways = lambda c: ', '.join(f"{t!r} {n}" for t, n in sorted(c.items()))
+    alike = lambda c: len({unicodedata.normalize('NFC', t) for t in c}) < len(c)
+    ways = lambda c: ', '.join(f"{(ascii if alike(c) else repr)(t)} {n}" for t, n in sorted(c.items()))
     said = [f"One {what}, written in {len(c)} ways: '{best[k]}' ({ways(c)})." for k, c in sorted(written.items())
             if len(c) > 1]
     return [best[key[n]] for n in names], said
@@ -635,8 +636,10 @@ def report_unread(
     where:str='', # the folder's or file's name
 )->str: # several lines; '' where nothing was passed by
     "The one report on what lies in a folder and was not read: a line for each kind, with its number and examples."
-    some = lambda kind, names: ', '.join(names[:12 if kind.startswith('columns') else 3]) + (', …'
-        if len(names) > (12 if kind.startswith('columns') else 3) else '')
+    def some(kind, names):
+        most = 12 if kind.startswith('columns') else 3
+        gap = '; ' if any(', ' in n for n in names[:most]) else ', '
+        return gap.join(names[:most] + ['…']*(len(names) > most))
     lines = [f'  {kind}: {len(names)} ({some(kind, names)})' for kind, names in unread.items() if names]
     return '\n'.join([f"Not read in {where or 'the set'}:", *lines]) if lines else ''
 
