@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['THREADS', 'package_fingerprint', 'folder_fingerprint', 'job_fingerprint', 'is_done', 'Board', 'artefacts_of',
            'real_files', 'Outcome', 'job_fingerprints', 'run_job', 'threads_each', 'jobs_at_once', 'next_job', 'Queue',
-           'run_jobs']
+           'run_jobs', 'sweep']
 
 # %% ../../nbs/reproduce/jobs.ipynb #b01f039c
 import collections
@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import psutil
 from fastcore.basics import patch
 import sparseattnnet
 from ..data.datasets import data_root, project_root
+from ..data.images import source_files
 from ..learn import records as R
 from .manifest import load_manifest
 from .runner import Job, JobFailed, check_parameters, notebook_code, run_notebook
@@ -36,13 +38,13 @@ def package_fingerprint()->str: # 64 hexadecimal digits
     return R.fingerprint([(p.relative_to(root).as_posix(), R.sha256_file(p)) for p in sorted(root.rglob('*.py')) if p.name != '_modidx.py'])
 
 def folder_fingerprint(
-    folder:str, # a folder, CSV or npz; '' for none
+    folder:str, # a folder, a table or an npz; '' for none
 )->str: # 64 hexadecimal digits
-    "SHA-256 over names, sizes and times of all files of a user's data."
+    "SHA-256 over names, sizes and times of all files that a user's data consist of, wherever a table says they lie."
     if not folder: return ''
     p = Path(folder)
-    files = sorted(p.rglob('*')) if p.is_dir() else sorted(p.parent.rglob('*')) if p.suffix == '.csv' else [p]
-    return R.fingerprint([(f.relative_to(p.parent).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
+    top = p if p.is_dir() else p.parent
+    return R.fingerprint([(os.path.relpath(f, top), f.stat().st_size, f.stat().st_mtime_ns) for f in source_files(p)])
 
 # %% ../../nbs/reproduce/jobs.ipynb #027dce06
 def job_fingerprint(
@@ -309,8 +311,19 @@ def run_jobs(
         except BaseException:
             _stop(futures, out)
             raise
-        finally: board.close()
+        finally:
+            board.close()
+            sweep(out)
     return Outcome(q.ran, q.failed, q.held)
+
+# %% ../../nbs/reproduce/jobs.ipynb #eead6e6b
+def sweep(
+    out:Path, # folder for results
+)->int: # how many files were removed
+    "Remove half-written files of processes that are gone; those of living ones stay."
+    gone = [p for p in out.rglob('.*.part') if (m := re.search(r'\.(\d+)\.part$', p.name)) and not psutil.pid_exists(int(m[1]))]
+    for p in gone: p.unlink(missing_ok=True)
+    return len(gone)
 
 # %% ../../nbs/reproduce/jobs.ipynb #66f78904
 def _work(q, pool, futures, board, out, prints, each, at_once):
