@@ -48,10 +48,12 @@ def _drawable(a, names, channel):
     "The (H, W) or (H, W, 3) array that stands for an image of any number of channels, and what to write on it."
     import numpy as np
     names = tuple(names) or tuple(f'channel {i + 1}' for i in range(len(a)))
-    if len(names) != len(a): raise ValueError(f"names={names} for an image of {len(a)} channels: expected one name each")
+    if len(names) != len(a):
+        raise ValueError(f"names={names} for an image of {len(a)} channels: expected one name each")
     if channel == 'mean': return a.mean(0), f'mean of {len(a)} channels'
     if channel == 'strip': return np.concatenate(list(a), 1), ' | '.join(names)
-    if channel not in names: raise ValueError(f"channel={channel!r}: expected 'mean', 'strip' or one of {', '.join(names)}")
+    if channel not in names:
+        raise ValueError(f"channel={channel!r}: expected 'mean', 'strip' or one of {', '.join(names)}")
     return a[names.index(channel)], channel
 
 # %% ../../nbs/judge/figures.ipynb #8f7cc27c
@@ -60,15 +62,16 @@ def show_image(
     image, # array (H, W) or (C, H, W), values in [0, 1]; three channels without names are red, green, blue
     title:str='', # text above the image
     pixel_um:float|None=None, # pixel size, µm; None draws no bar
-    channel:str='', # of several channels: 'mean', 'strip' (side by side) or a name; '' is RGB where it can be, else the mean
+    channel:str='', # 'mean', 'strip' (all side by side) or a name; '' is RGB where it can be, else the mean
     names:tuple=(), # what the channels are called; () counts them
     **kw, # passed on to `imshow`
 ):
-    "Show one image of any number of channels without ticks, and write on it which channel it is; a scale bar where the pixel size is known."
+    "Show one image of any number of channels without ticks, saying which it shows; with a scale bar where its size is known."
     import numpy as np
     a, text = np.asarray(image), ''
     if a.ndim not in (2, 3): raise ValueError(f"image of shape {a.shape}: expected (H, W) or (C, H, W)")
-    if a.ndim == 3 and a.shape[-1] <= 4 < a.shape[0]: raise ValueError(f"image of shape {a.shape}: expected the channels first, (C, H, W)")
+    if a.ndim == 3 and a.shape[-1] <= 4 < a.shape[0]:
+        raise ValueError(f"image of shape {a.shape}: expected the channels first, (C, H, W)")
     rgb = a.ndim == 3 and len(a) == 3 and not channel and tuple(names) in ((), ('red', 'green', 'blue'))
     if rgb: a = np.moveaxis(a, 0, -1)
     elif a.ndim == 3 and len(a) == 1: a = a[0]
