@@ -752,7 +752,7 @@ def _in_first_channel(r, plan):
     path = r.path if r.path.is_relative_to(home) else home/name
     return r._replace(path=path, id=name, group=name if r.group == r.id else r.group)
 
-def _table_of_channels(folder, plan, labels_csv):
+def _table_of_channels(folder, plan, labels_csv, how):
     "Rows of a table beside the channel folders, or None where there is none."
     root = plan.folders[0].parent
     beside = [f for f in root.iterdir() if f.suffix.lower() == '.csv']
@@ -762,7 +762,7 @@ def _table_of_channels(folder, plan, labels_csv):
         if beside: print(f"Not read: {', '.join(sorted(f.name for f in beside))}. A table beside channel folders is called "
                          "labels.csv, or named with labels_csv=.")
         return None
-    rows, problems, note = list_images(plan.folders[0], table)
+    rows, problems, note = list_images(plan.folders[0], table, *how)
     once = {}
     for r in (_in_first_channel(r, plan) for r in rows):
         if (label := once.setdefault(r.id, r).label) != r.label:
@@ -775,15 +775,17 @@ def _list_channels(
     folder, # the folder that holds one folder per channel, or a table
     plan, # what was asked of the channels
     labels_csv=None, # the table of labels
+    how=(), # further arguments of `list_images`
 )->tuple[list, list, dict]: # as `list_images` gives them
     "Find the images of channel folders, compare the folders, and name every file that one of them lacks."
-    if table := _table_of_channels(folder, plan, labels_csv): return table
+    if table := _table_of_channels(folder, plan, labels_csv, how): return table
     (first, *others), (home, *rest) = plan.names, plan.folders
-    rows, problems, note = list_images(home)
+    rows, problems, note = list_images(home, None, *how)
     known, odd = {r.id: r for r in rows}, {}
     for name, d in zip(others, rest):
         if not any(f.is_dir() or f.suffix.lower() == '.csv' for f in d.iterdir()): continue
-        theirs, bad, _ = list_images(d)
+        theirs, bad, more = list_images(d, None, *how)
+        for kind, left in more.get('unread', {}).items(): note['unread'][kind] = note['unread'].get(kind, []) + [f'{name}/{f}' for f in left]
         problems += [ImageProblem(f'{name}/{p.path}', p.reason) for p in bad]
         for r in theirs:
             if r.id not in known: odd[r.id] = f"missing: it lies in channel '{name}', but not in '{first}'"
