@@ -466,7 +466,7 @@ class BadImages(ValueError):
 
 # %% ../../nbs/data/images.ipynb #fa674a6c
 EXPECTED = {
-    'oddly typed': 'grey or RGB images of uint8, uint16 or float values, all of one type (channels=1 or 3 converts grey and RGB)',
+    'oddly typed': "grey or RGB images of uint8, uint16 or float values, all of one type (channels=1 or 3 converts grey and RGB; channels='name,name,…' names a stack's)",
     'wrongly sized': 'at least 8 × 8 pixels, the longest side half to twice the median, the sides within 1 : 2 (size= resizes all)',
     'empty': 'a file with an image in which not all pixels are equal',
     'NaN': 'finite values', 'unlabelled': 'a class for each image', 'missing': 'a file for each line of the table'}
