@@ -671,7 +671,8 @@ def _read_all(rows, size, plan, progress):
         done = list(tqdm(pool.map(one, rows), **bar))
     if clear: print(f"{len(clear)} of {len(rows)} images have transparent pixels, which were laid on {plan.ground}; "
                     f"ground='{GROUNDS[plan.ground == 'white']}' takes the other.")
-    return done, {'transparent': sorted(clear), 'ground': plan.ground} if clear else {}
+    note = {'transparent': sorted(clear), 'ground': plan.ground} if clear else {}
+    return [d for d in done if d[1] is not None], [p for p, x in done if x is None], note
 
 # %% ../../nbs/data/images.ipynb #830766c9
 def _settle(got, problems, names, total, where, size, on_bad, channels):
@@ -778,6 +779,7 @@ def _list_channels(
     how=(), # further arguments of `list_images`
 )->tuple[list, list, dict]: # as `list_images` gives them
     "Find the images of channel folders, compare the folders, and name every file that one of them lacks."
+    if not plan.folders: return list_images(folder, labels_csv, *how)
     if table := _table_of_channels(folder, plan, labels_csv, how): return table
     (first, *others), (home, *rest) = plan.names, plan.folders
     rows, problems, note = list_images(home, None, *how)
@@ -867,16 +869,14 @@ def read_images(
     channels = _check_choices(size, on_bad, channels)
     plan, about = _plan(folder, channels, ground), _asked_modality(modality, channels) | about
     if folder.suffix.lower() == '.npz': return read_npz(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, channels=channels, **about)
-    rows, problems, note = _list_channels(folder, plan, labels_csv) if plan.folders else list_images(folder, labels_csv)
+    rows, problems, note = _list_channels(folder, plan, labels_csv)
     where = f"'{folder.name}'"
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)
     if (deep := note.get('class_folders', '.')) != '.': print(f"The folders in {where[:-1]}/{deep}' are taken as classes ({', '.join(names)}): {where} holds that one folder alone.")
     if n := note.get('not_listed'): print(f"Not read, because {note['labels']} does not list them: {n} image file{'s'*(n > 1)} in {where}.")
     if group_pattern: rows = _regroup(rows, group_pattern)
-    total, (done, clear) = len(rows) + len(problems), _read_all(rows, size, plan, progress)
-    got = [(r, x) for r, x in done if x is not None]
-    problems += [p for p, x in done if x is None]
-    got, sizes = _settle(got, problems, names, total, where, size, on_bad, channels)
+    got, bad, clear = _read_all(rows, size, plan, progress)
+    got, sizes = _settle(got, problems + bad, names, len(rows) + len(problems), where, size, on_bad, channels)
     return _to_set(got, names, note | sizes | clear, {'source': f"real images read from the folder {where}"} | about)
 
 # %% ../../nbs/data/images.ipynb #03b14f67
