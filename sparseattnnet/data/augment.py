@@ -79,12 +79,18 @@ def _brightfield(x, rng):
     scale, shift = 1 + STAIN_SCALE*rng.uniform(-1, 1, (B, C)), STAIN_SHIFT*rng.uniform(-1, 1, (B, C))
     return stain(out, scale, shift) if C == 3 else out
 
+# %% ../../nbs/data/augment.ipynb #3c55a276
+def _cytometry(x, rng):
+    ud, lr = rng.integers(0, 2, (2, len(x)))
+    return turn(x, np.stack([np.zeros_like(ud), ud, lr], 1))
+
 # %% ../../nbs/data/augment.ipynb #3b7accc0
-RULES = {'opd': _opd, 'hologram': _hologram, 'event': _event, 'brightfield': _brightfield}
+RULES = {'opd': _opd, 'hologram': _hologram, 'event': _event, 'brightfield': _brightfield,
+    'multichannel': _symmetries, 'fluorescence': _symmetries, 'cytometry': _cytometry}
 
 def augment(
     x:Tensor, # images (B, C, H, W), float in [0, 1]; left untouched
-    modality:str, # a key of `RULES`: opd, hologram, event or brightfield
+    modality:str, # a key of `RULES`: opd, hologram, event, brightfield, multichannel, …
     rng:np.random.Generator, # source of every draw
 )->Tensor: # a new batch of the same shape, in [0, 1]
     "Change each image as its modality allows; the same generator state gives the same batch. ValueError for an unknown modality."

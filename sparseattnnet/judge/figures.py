@@ -43,22 +43,43 @@ def scale_bar(
     ax.plot([x1 - .06*w - n, x1 - .06*w], [y, y], color=colour, lw=2.5, solid_capstyle='butt')
     if label: ax.text(x1 - .06*w - n/2, y + up*(y1 - y0), f'{um:g} µm', color=colour, ha='center', va='bottom', fontsize=8)
 
+# %% ../../nbs/judge/figures.ipynb #92d0fb61
+def _drawable(a, names, channel):
+    "The (H, W) or (H, W, 3) array that stands for an image of any number of channels, and what to write on it."
+    import numpy as np
+    names = tuple(names) or tuple(f'channel {i + 1}' for i in range(len(a)))
+    if len(names) != len(a):
+        raise ValueError(f"names={names} for an image of {len(a)} channels: expected one name each")
+    if channel == 'mean': return a.mean(0), f'mean of {len(a)} channels'
+    if channel == 'strip': return np.concatenate(list(a), 1), ' | '.join(names)
+    if channel not in names:
+        raise ValueError(f"channel={channel!r}: expected 'mean', 'strip' or one of {', '.join(names)}")
+    return a[names.index(channel)], channel
+
 # %% ../../nbs/judge/figures.ipynb #8f7cc27c
 def show_image(
     ax, # matplotlib axes
-    image, # array (H, W), (1, H, W) or (3, H, W), values in [0, 1]
+    image, # array (H, W) or (C, H, W), values in [0, 1]; three channels without names are red, green, blue
     title:str='', # text above the image
     pixel_um:float|None=None, # pixel size, µm; None draws no bar
+    channel:str='', # 'mean', 'strip' (all side by side) or a name; '' is RGB where it can be, else the mean
+    names:tuple=(), # what the channels are called; () counts them
     **kw, # passed on to `imshow`
 ):
-    "Show one image without ticks, channels first or none, with a scale bar where the pixel size is known."
+    "Show one image of any number of channels without ticks, saying which it shows; with a scale bar where its size is known."
     import numpy as np
-    a = np.asarray(image)
-    if a.ndim == 3: a = a[0] if a.shape[0] == 1 else np.moveaxis(a, 0, -1)
-    if a.ndim not in (2, 3): raise ValueError(f"image of shape {np.shape(image)}: expected (H, W), (1, H, W) or (3, H, W)")
+    a, text = np.asarray(image), ''
+    if a.ndim not in (2, 3): raise ValueError(f"image of shape {a.shape}: expected (H, W) or (C, H, W)")
+    if a.ndim == 3 and a.shape[-1] <= 4 < a.shape[0]:
+        raise ValueError(f"image of shape {a.shape}: expected the channels first, (C, H, W)")
+    rgb = a.ndim == 3 and len(a) == 3 and not channel and tuple(names) in ((), ('red', 'green', 'blue'))
+    if rgb: a = np.moveaxis(a, 0, -1)
+    elif a.ndim == 3 and len(a) == 1: a = a[0]
+    elif a.ndim == 3: a, text = _drawable(a, names, channel or 'mean')
     kw = {'vmin': 0, 'vmax': 1} | kw if a.ndim == 2 and 'norm' not in kw else kw
     im = ax.imshow(a, interpolation='nearest', **kw)
     ax.set(xticks=[], yticks=[], title=title)
+    if text: ax.set_xlabel(text, fontsize=8, labelpad=2)
     for s in ax.spines.values(): s.set_visible(False)
     scale_bar(ax, pixel_um)
     return im

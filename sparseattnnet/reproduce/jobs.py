@@ -292,6 +292,7 @@ def _stop(futures, out):
         wait(list(futures), timeout=.5)
     for j in futures.values(): (out/'notebooks'/f'{j.name}.failed.ipynb').unlink(missing_ok=True)
 
+# %% ../../nbs/reproduce/jobs.ipynb #c5d7e28c
 def run_jobs(
     jobs:list[Job], # in order
     out:Path, # folder for results
