@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON ?=
 PROFILE ?= quick
 # The options that every run takes: the fields of RunSpec in nbs/learn/run.ipynb, in capitals; a test holds the two together.
-RUN_OPTIONS := SOURCE SIMULATOR PROTOCOL SIZE ONLY DROP TOO_FEW ON_BAD AUGMENT DEVICE
+RUN_OPTIONS := SOURCE SIMULATOR PROTOCOL SIZE ONLY DROP TOO_FEW ON_BAD LABELS_CSV GROUP_COLUMN GROUP_PATTERN CHANNELS MODALITY PIXEL_UM AUGMENT DEVICE
 OPTIONS := DATA DATASETS $(RUN_OPTIONS) MODELS SEEDS ARTEFACTS
 export PYTHON PROFILE $(OPTIONS) STUDY ARMS SHARE AT_ONCE PUBLISH RUN
 # Turns the options that are set into arguments: TOO_FEW=drop into --too-few drop, for Snakemake into too-few=drop.
@@ -32,6 +32,7 @@ help: ## list the targets
 	@echo
 	@echo 'make paper takes PROFILE=quick|smoke|full  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
 	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
+	@echo '           LABELS_CSV=…  GROUP_COLUMN=donor  GROUP_PATTERN=…  CHANNELS=brightfield,darkfield  MODALITY=…  PIXEL_UM=…'
 	@echo '           MODELS=…  AUGMENT=auto|on|off  DEVICE=auto|cpu|cuda  SIMULATOR=options as JSON  PUBLISH=1 (put results into outputs/reference)'
 	@echo '           ARTEFACTS="table 1,figure 9,leaks", train (trainings alone) or all: what stands in nbs/paper/manifest.toml'
 	@echo '           STUDY=one_at_a_time|ksweep|edge|factorial  ARMS=…  SHARE=…  (train the runs of a study, draw nothing)'

@@ -91,7 +91,7 @@ def data_root()->Path:
 
 # %% ../../nbs/data/datasets.ipynb #16cf0b5f
 def _save_set(images, path):
-    about = {k: getattr(images, k) for k in ('ids', 'groups', 'class_names', 'modality', 'pixel_um', 'unit', 'value_range', 'simulated', 'source', 'meta')}
+    about = {k: getattr(images, k) for k in ('ids', 'groups', 'class_names', 'modality', 'pixel_um', 'unit', 'value_range', 'simulated', 'source', 'meta', 'channel_names')}
     truth = {f'truth_{k}': v for k, v in (images.truth or {}).items()}
     part = path.with_name(f'.{path.name}.{os.getpid()}')
     path.parent.mkdir(parents=True, exist_ok=True)
