@@ -33,7 +33,7 @@ def spectrum_at(
     H, W = image.shape
     return np.exp(-2j*np.pi*np.outer(fy, np.arange(H))) @ image @ np.exp(-2j*np.pi*np.outer(np.arange(W), fx))
 
-# %% ../../nbs/data/demodulate.ipynb #d8591ac5
+# %% ../../nbs/data/demodulate.ipynb #3ebeb7c1
 def _peaks(w, total, low, contrast):
     (H, W), F = w.shape, np.abs(fft.fft2(w))
     summit = (F >= ndimage.maximum_filter(F, 3, mode='wrap'))[:, :W//2 + 1]
@@ -44,7 +44,8 @@ def _peaks(w, total, low, contrast):
     half = (fx[None] > 0) | (fy[:, None] > 0) | (fy[:, None] == -.5)
     def best(start, contrast):
         there = half & (r >= start)
-        at = np.where(summit & there & (S > contrast*typical) & (S >= max(.05*S[there].max(), 1e-6*total)), S, 0)
+        stands = (S > contrast*typical) & (S >= max(.05*S[there].max(), 1e-6*total))
+        at = np.where(summit & there & stands, S, 0)
         i, j = np.unravel_index(at.argmax(), at.shape)
         return at[i, j], (fx[j], fy[i])
     return best(low, contrast), best(max(low*2/3, 3/min(H, W)), 2*contrast), best(3/min(H, W), 2*contrast)
@@ -59,9 +60,10 @@ def _refine(w, f):
     f = np.where(np.abs(f) > .5, f - np.rint(f), f)
     return tuple(float(v) for v in (-f if f[0] < 0 else f))
 
+# %% ../../nbs/data/demodulate.ipynb #d8591ac5
 def find_carrier(
     hologram:np.ndarray, # grey values, (H, W) or (1, H, W)
-    low:float=.12, # frequencies below are rather of the central order, cycles per pixel: twice the contrast down to two thirds of it, none below
+    low:float=.12, # cycles per pixel; below, twice the contrast is needed, and below two thirds of it nothing is taken
     contrast:float=8., # how far a sideband stands above the median of its ring
 )->tuple[float, float]: # (fx, fy), cycles per pixel, fx ≥ 0
     "The carrier frequency of an off-axis hologram to a small part of a pixel of its spectrum; raises ValueError when there is no sideband."
@@ -71,29 +73,39 @@ def find_carrier(
     usual, long, longer = _peaks(w, np.abs(h).sum(), low, contrast)
     size, f = max(usual, long, key=lambda c: c[0])
     if size <= .05*longer[0]:
-        text = f"no sideband in the hologram: no frequency above {low*2/3:.2g} cycles per pixel stands {contrast:g} times above the others ({2*contrast:g} times below {low}) without being faint"
+        text = (f"no sideband in the hologram: no frequency above {low*2/3:.2g} cycles per pixel stands {contrast:g} times "
+                f"above the others ({2*contrast:g} times below {low}) without being faint")
         if longer[0] <= 0: raise ValueError(f"{text}; expected fringes, or pass the carrier")
         f = tuple(round(v, 4) for v in _refine(w, longer[1]))
-        raise ValueError(f"{text}. Something with a period of {1/np.hypot(*f):.1f} pixels does: if it is your fringes, pass carrier={f}")
+        raise ValueError(f"{text}. Something with a period of {1/np.hypot(*f):.1f} pixels does: "
+                         f"if it is your fringes, pass carrier={f}")
     return _refine(w, f)
 
-# %% ../../nbs/data/demodulate.ipynb #555335dd
+# %% ../../nbs/data/demodulate.ipynb #5560941a
 def filter_reach(
     carrier:tuple, # (fx, fy), cycles per pixel
     filter_radius:float=.6, # radius asked for as a share of the carrier's length
 )->float: # radius, cycles per pixel
-    "Radius of the low-pass: the share asked for, at most half the way to the folded twin; raises ValueError where too little is left."
+    "Radius of the low-pass: the share asked for, at most half the way to the folded twin; ValueError where too little is left."
     f = np.asarray(carrier, float) if np.shape(carrier) == (2,) else np.full(2, np.nan)
-    if not 0 < np.abs(f).max() <= .5: raise ValueError(f"carrier={carrier}: expected (fx, fy), cycles per pixel, at most 0.5 along x and y, not both 0")
-    if not 0 < filter_radius < 1: raise ValueError(f"filter_radius={filter_radius}: expected a share of the carrier between 0 and 1; at 1 the central order passes")
+    if not 0 < np.abs(f).max() <= .5:
+        raise ValueError(f"carrier={carrier}: expected (fx, fy), cycles per pixel, at most 0.5 along x and y, not both 0")
+    if not 0 < filter_radius < 1:
+        raise ValueError(f"filter_radius={filter_radius}: expected a share of the carrier between 0 and 1; at 1 the central order passes")
     length, twin = np.hypot(*f), np.hypot(*(2*f - np.rint(2*f)))
     asked, free = filter_radius*length, twin/2
-    said = f"carrier of ({f[0]:.3f}, {f[1]:.3f}) cycles per pixel, a period of {1/length:.2f} pixels: the twin image, folded at the Nyquist frequency, is {twin:.3f} cycles per pixel away"
-    if free < min(asked, .05): raise ValueError(f"{said}, which leaves a filter of {free:.3f} where {asked:.3f} was asked for. Record fringes of at least 2.7 pixels, "
-        "or turn them to 45°; if coarser detail is enough" + (f", pass filter_radius={np.floor(1e3*free/length)/1e3:g} (details of {1/free:.0f} pixels)" if free > .01 else ' there is no filter left for it here'))
-    if free < asked/2: warnings.warn(f"{said}: the filter shrinks from {asked:.3f} to {free:.3f}, so details finer than {1/free:.0f} pixels are lost", stacklevel=3)
+    said = (f"carrier of ({f[0]:.3f}, {f[1]:.3f}) cycles per pixel, a period of {1/length:.2f} pixels: "
+            f"the twin image, folded at the Nyquist frequency, is {twin:.3f} cycles per pixel away")
+    if free < min(asked, .05):
+        share = np.floor(1e3*free/length)/1e3
+        coarser = f"pass filter_radius={share:g} (details of {1/free:.0f} pixels)" if free > .01 else 'there is no filter left for it here'
+        raise ValueError(f"{said}, which leaves a filter of {free:.3f} where {asked:.3f} was asked for. "
+                         f"Record fringes of at least 2.7 pixels, or turn them to 45°; if coarser detail is enough, {coarser}")
+    if free < asked/2:
+        warnings.warn(f"{said}: the filter shrinks from {asked:.3f} to {free:.3f}, so details finer than {1/free:.0f} pixels are lost", stacklevel=3)
     return float(min(asked, free))
 
+# %% ../../nbs/data/demodulate.ipynb #555335dd
 def sideband(
     hologram:np.ndarray, # grey values, (H, W) or (1, H, W)
     carrier:tuple, # (fx, fy), cycles per pixel
@@ -112,7 +124,8 @@ def sideband(
     r = np.hypot(fft.fftfreq(size[1])[None], fft.fftfreq(size[0])[:, None])
     P = 1/(1 + np.exp(np.clip((r - R)/(edge*R), -60, 60))) if edge else r <= R
     U = fft.ifft2(fft.fft2(p)*P.astype(np.float32))[m:m + H, m:m + W]
-    if np.abs(U).max() <= 1e-6*np.abs(h).max(): raise ValueError(f"no light at carrier={carrier}: expected a hologram with fringes there; the image may be constant")
+    if np.abs(U).max() <= 1e-6*np.abs(h).max():
+        raise ValueError(f"no light at carrier={carrier}: expected a hologram with fringes there; the image may be constant")
     return U
 
 # %% ../../nbs/data/demodulate.ipynb #d973ddf8
@@ -161,16 +174,20 @@ def phase_to_opd(
     if sign is None: sign = -1 if cell.any() and np.median(phase[cell]) < 0 else 1
     return (sign*phase*wavelength_um*1e3/2/np.pi).astype(np.float32)
 
-# %% ../../nbs/data/demodulate.ipynb #34f4a74f
+# %% ../../nbs/data/demodulate.ipynb #9ab99fcb
 def _check_given(h, carrier, filter_radius):
     R, (H, W) = filter_reach(carrier, filter_radius), h.shape
     try: found = find_carrier(h)
     except ValueError: return
     F, (fx, fy) = np.abs(fft.fft2(_windowed(h))), (fft.fftfreq(W)[None], fft.fftfreq(H)[:, None])
-    def strongest(f): return F[np.hypot(fx - f[0] - np.rint(fx - f[0]), fy - f[1] - np.rint(fy - f[1])) <= max(R, 1.5/min(H, W))].max()
-    if strongest(carrier) < .05*strongest(found): raise ValueError(f"carrier={carrier}: the fringes of this image lie at ({found[0]:.3f}, {found[1]:.3f}), "
-        "outside the filter around that; expected (fx, fy), x first, in cycles per pixel, or None to find it")
+    def strongest(f):
+        dx, dy = fx - f[0], fy - f[1]
+        return F[np.hypot(dx - np.rint(dx), dy - np.rint(dy)) <= max(R, 1.5/min(H, W))].max()
+    if strongest(carrier) < .05*strongest(found):
+        raise ValueError(f"carrier={carrier}: the fringes of this image lie at ({found[0]:.3f}, {found[1]:.3f}), "
+            "outside the filter around that; expected (fx, fy), x first, in cycles per pixel, or None to find it")
 
+# %% ../../nbs/data/demodulate.ipynb #34f4a74f
 def demodulate(
     hologram:np.ndarray, # grey values, (H, W) or (1, H, W)
     carrier:tuple|None=None, # (fx, fy), cycles per pixel; None finds it
