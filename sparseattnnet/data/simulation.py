@@ -174,9 +174,10 @@ def _fresh(calls, workers, images):
     if jobs == 1: return (_batch(*c) for c in calls)
     return Parallel(n_jobs=jobs, return_as='generator')(delayed(_batch)(*c) for c in calls)
 
-def _say_stopped(title, files):
-    kept = sum(f.exists() for f in files)
-    print(f"{title}: stopped. {kept} of {len(files)} batches are kept; the same call goes on from there", file=sys.stderr)
+def _stop(fresh, title, files):
+    fresh.close()
+    kept = sum(f.exists() for f in files if f)
+    if any(files): print(f"{title}: stopped. {kept} of {len(files)} batches are kept; the same call goes on from there", file=sys.stderr)
 
 # %% ../../nbs/data/simulation.ipynb #83ca1330
 @contextmanager
@@ -211,17 +212,15 @@ def draw_many(
     todo = [n for n, f in enumerate(files) if not (f and f.exists())]
     fresh = _fresh([(draw, seed, cut[n], truth, options or {}) for n in todo], workers, len(todo)*size)
     if parts and len(todo) < len(cut): print(f'{title}: {len(cut) - len(todo)} of {len(cut)} batches were drawn by an earlier call; going on')
-    quiet = not progress or len(numbers) < 256
     try:
-        with tqdm(total=len(numbers), unit='image', desc=title, delay=2, disable=quiet) as bar:
+        with tqdm(total=len(numbers), unit='image', desc=title, delay=2, disable=not progress or len(numbers) < 256) as bar:
             for n, f in enumerate(files):
                 part = next(fresh) if n in todo else _load_part(f)
                 if f and n in todo: _save_part(f, *part)
                 bar.update(len(part[0]))
                 yield part
     except KeyboardInterrupt:
-        fresh.close()
-        if parts: _say_stopped(title, files)
+        _stop(fresh, title, files)
         raise
 
 # %% ../../nbs/data/simulation.ipynb #4cecdb80
