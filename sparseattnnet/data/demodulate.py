@@ -14,7 +14,8 @@ from scipy import fft, ndimage
 # %% ../../nbs/data/demodulate.ipynb #eaef4bde
 def _plane(a, name='hologram'):
     a = np.asarray(a)
-    if a.dtype.kind not in 'buif': raise ValueError(f"{name} of type {a.dtype}: expected real grey values, as a camera records them")
+    if a.dtype.kind not in 'buif':
+        raise ValueError(f"{name} of type {a.dtype}: expected real grey values, as a camera records them")
     if a.ndim == 3 and a.shape[0] == 1: a = a[0]
     if a.ndim != 2: raise ValueError(f"{name} of shape {a.shape}: expected (H, W) or (1, H, W), one channel of grey values")
     if min(a.shape) < 32: raise ValueError(f"{name} of shape {a.shape}: expected at least 32 pixels a side, to tell the carrier from the central order")
@@ -66,14 +67,15 @@ def find_carrier(
     low:float=.12, # cycles per pixel; below, twice the contrast is needed, and below two thirds of it nothing is taken
     contrast:float=8., # how far a sideband stands above the median of its ring
 )->tuple[float, float]: # (fx, fy), cycles per pixel, fx ≥ 0
-    "The carrier frequency of an off-axis hologram to a small part of a pixel of its spectrum; raises ValueError when there is no sideband."
+    "The carrier of an off-axis hologram, to a small part of a pixel of its spectrum; ValueError where there is no sideband."
     h = _plane(hologram)
     if not 0 < low < .5: raise ValueError(f"low={low}: expected a frequency between 0 and 0.5 cycles per pixel")
     w = _windowed(h)
     usual, long, longer = _peaks(w, np.abs(h).sum(), low, contrast)
     size, f = max(usual, long, key=lambda c: c[0])
     if size <= .05*longer[0]:
-        text = (f"no sideband in the hologram: no frequency above {low*2/3:.2g} cycles per pixel stands {contrast:g} times "
+        text = (f"no sideband in the hologram: no frequency above {low*2/3:.2g} cycles per pixel stands {contrast:g} "
+            f"times "
                 f"above the others ({2*contrast:g} times below {low}) without being faint")
         if longer[0] <= 0: raise ValueError(f"{text}; expected fringes, or pass the carrier")
         f = tuple(round(v, 4) for v in _refine(w, longer[1]))
@@ -86,30 +88,33 @@ def filter_reach(
     carrier:tuple, # (fx, fy), cycles per pixel
     filter_radius:float=.6, # radius asked for as a share of the carrier's length
 )->float: # radius, cycles per pixel
-    "Radius of the low-pass: the share asked for, at most half the way to the folded twin; ValueError where too little is left."
+    "Radius of the low-pass: the share asked for, at most half the way to the twin; ValueError if that is too little."
     f = np.asarray(carrier, float) if np.shape(carrier) == (2,) else np.full(2, np.nan)
     if not 0 < np.abs(f).max() <= .5:
         raise ValueError(f"carrier={carrier}: expected (fx, fy), cycles per pixel, at most 0.5 along x and y, not both 0")
     if not 0 < filter_radius < 1:
-        raise ValueError(f"filter_radius={filter_radius}: expected a share of the carrier between 0 and 1; at 1 the central order passes")
+        raise ValueError(f"filter_radius={filter_radius}: expected a share of the carrier between 0 and 1; "
+                         "at 1 the central order passes")
     length, twin = np.hypot(*f), np.hypot(*(2*f - np.rint(2*f)))
     asked, free = filter_radius*length, twin/2
     said = (f"carrier of ({f[0]:.3f}, {f[1]:.3f}) cycles per pixel, a period of {1/length:.2f} pixels: "
             f"the twin image, folded at the Nyquist frequency, is {twin:.3f} cycles per pixel away")
     if free < min(asked, .05):
         share = np.floor(1e3*free/length)/1e3
-        coarser = f"pass filter_radius={share:g} (details of {1/free:.0f} pixels)" if free > .01 else 'there is no filter left for it here'
+        coarser = f"pass filter_radius={share:g} (details of {1/max(free, 1e-9):.0f} pixels)"
+        if free <= .01: coarser = 'there is no filter left for it here'
         raise ValueError(f"{said}, which leaves a filter of {free:.3f} where {asked:.3f} was asked for. "
                          f"Record fringes of at least 2.7 pixels, or turn them to 45°; if coarser detail is enough, {coarser}")
     if free < asked/2:
-        warnings.warn(f"{said}: the filter shrinks from {asked:.3f} to {free:.3f}, so details finer than {1/free:.0f} pixels are lost", stacklevel=3)
+        warnings.warn(f"{said}: the filter shrinks from {asked:.3f} to {free:.3f}, "
+                      f"so details finer than {1/free:.0f} pixels are lost", stacklevel=3)
     return float(min(asked, free))
 
 # %% ../../nbs/data/demodulate.ipynb #555335dd
 def sideband(
     hologram:np.ndarray, # grey values, (H, W) or (1, H, W)
     carrier:tuple, # (fx, fy), cycles per pixel
-    filter_radius:float=.6, # radius of the low-pass as a share of the carrier's length; less where the folded twin is near
+    filter_radius:float=.6, # radius of the low-pass, as a share of the carrier's length; less near Nyquist
     edge:float=.05, # width of its edge as a share of the radius; 0 is a hard disk
     pad:int|None=None, # margin by reflection, pixels; None: three times the finest period that passes
 )->np.ndarray: # complex field, (H, W), complex64
@@ -125,7 +130,8 @@ def sideband(
     P = 1/(1 + np.exp(np.clip((r - R)/(edge*R), -60, 60))) if edge else r <= R
     U = fft.ifft2(fft.fft2(p)*P.astype(np.float32))[m:m + H, m:m + W]
     if np.abs(U).max() <= 1e-6*np.abs(h).max():
-        raise ValueError(f"no light at carrier={carrier}: expected a hologram with fringes there; the image may be constant")
+        raise ValueError(f"no light at carrier={carrier}: expected a hologram with fringes there; "
+                         "the image may be constant")
     return U
 
 # %% ../../nbs/data/demodulate.ipynb #d973ddf8
@@ -164,7 +170,8 @@ def phase_to_opd(
     from skimage.restoration import unwrap_phase
     if background not in (None, 'quadratic'): raise ValueError(f"background={background!r}: expected None or 'quadratic'")
     if sign not in (None, 1, -1): raise ValueError(f"sign={sign!r}: expected 1, -1, or None to make the cell positive")
-    if not 0 < wavelength_um < 50: raise ValueError(f"wavelength_um={wavelength_um}: expected a positive length in µm, e.g. 0.633 for 633 nm")
+    if not 0 < wavelength_um < 50:
+        raise ValueError(f"wavelength_um={wavelength_um}: expected a positive length in µm, e.g. 0.633 for 633 nm")
     if mask is not None and np.shape(mask) != wrapped.shape: raise ValueError(f"mask of shape {np.shape(mask)}: expected the image's, {wrapped.shape}")
     where = border_frame(wrapped.shape) if mask is None else ~np.asarray(mask, bool)
     if where.sum() < 60: raise ValueError(f"mask leaves {where.sum()} pixels of background: expected at least 60 to fit it on")

@@ -80,7 +80,7 @@ def background_control(
     share:float=.16, # side of a corner as a share of the shorter side
     seed:int=0, # seed of the folds and of the trees
 )->Control: # scores, error, chance
-    "Can the class be told from corners without cells? ValueError when a class has fewer than five groups, or for constant images."
+    "Can the class be told from corners without cells? ValueError for few groups or constant images."
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
@@ -96,7 +96,8 @@ def background_control(
     models = {'linear': make_pipeline(StandardScaler(), LogisticRegression(C=.02, max_iter=500, class_weight='balanced')),
               'trees': ExtraTreesClassifier(300, min_samples_leaf=5, class_weight='balanced', random_state=seed, n_jobs=1)}
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    said = {k: balanced_accuracy_score(y, cross_val_predict(m, x, y, groups=joined, cv=folds)) for k, m in models.items()}
+    told = lambda m: cross_val_predict(m, x, y, groups=joined, cv=folds)
+    said = {k: balanced_accuracy_score(y, told(m)) for k, m in models.items()}
     K = len(counts)
     error = np.sqrt((1/K)*(1 - 1/K)*(1/counts).sum())/K
     return Control({k: float(v) for k, v in said.items()}, float(error), 1/K, len(images))

@@ -177,7 +177,9 @@ def _fresh(calls, workers, images):
 def _stop(fresh, title, files):
     fresh.close()
     kept = sum(f.exists() for f in files if f)
-    if any(files): print(f"{title}: stopped. {kept} of {len(files)} batches are kept; the same call goes on from there", file=sys.stderr)
+    if any(files):
+        print(f"{title}: stopped. {kept} of {len(files)} batches are kept; the same call goes on from "
+            f"there", file=sys.stderr)
 
 # %% ../../nbs/data/simulation.ipynb #83ca1330
 @contextmanager
@@ -213,7 +215,7 @@ def draw_many(
     fresh = _fresh([(draw, seed, cut[n], truth, options or {}) for n in todo], workers, len(todo)*size)
     if parts and len(todo) < len(cut): print(f'{title}: {len(cut) - len(todo)} of {len(cut)} batches were drawn by an earlier call; going on')
     try:
-        with tqdm(total=len(numbers), unit='image', desc=title, delay=2, disable=not progress or len(numbers) < 256) as bar:
+        with tqdm(None, title, len(numbers), unit='image', delay=2, disable=not progress or len(numbers) < 256) as bar:
             for n, f in enumerate(files):
                 part = next(fresh) if n in todo else _load_part(f)
                 if f and n in todo: _save_part(f, *part)

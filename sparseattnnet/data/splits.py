@@ -154,7 +154,8 @@ def joined_groups(
 
 # %% ../../nbs/data/splits.ipynb #3187f2d0
 def _slow(images, batch=64):
-    a, b = (np.cos(np.pi*np.arange(0, 12, 2)[:, None]*(np.arange(n) + .5)/n).astype(np.float32)/n for n in images.shape[2:])
+    wave = lambda n: np.cos(np.pi*np.arange(0, 12, 2)[:, None]*(np.arange(n) + .5)/n).astype(np.float32)/n
+    a, b = map(wave, images.shape[2:])
     grey = lambda x: x.sum(1, dtype=np.float32) if x.shape[1] > 1 else x[:, 0].astype(np.float32)
     waves = np.concatenate([a @ grey(images[i:i + batch]) @ b.T for i in range(0, len(images), batch)])
     i, j = np.triu_indices(6)
@@ -278,12 +279,15 @@ def _say_copies(images, copies):
     moved = [c for c in copies if len({hashes[i] for i in c}) > 1]
     equal, constant = [c for c in copies if c not in moved], find_constant(images)
     if equal:
-        warnings.warn(f"{sum(map(len, equal))} images are copies of each other by content ({show(equal)}): copies share a part", stacklevel=3)
+        warnings.warn(f"{sum(map(len, equal))} images are copies of each other by content ({show(equal)}): copies "
+            f"share a part", stacklevel=3)
     if moved:
-        warnings.warn(f"{sum(map(len, moved))} images are mirrored, turned or resized copies of each other ({show(moved)}): "
+        warnings.warn(f"{sum(map(len, moved))} images are mirrored, turned or resized copies of each other "
+            f"({show(moved)}): "
                       "they show the same cell, so they share a part", stacklevel=3)
     if constant:
-        warnings.warn(f"{len(constant)} images have one value in all pixels ({', '.join(constant)}): nothing can be learned from them; "
+        warnings.warn(f"{len(constant)} images have one value in all pixels ({', '.join(constant)}): nothing can be "
+            f"learned from them; "
                       "leave them out", stacklevel=3)
     if torn: warnings.warn(f"copies with different labels ({show(torn)}): at least one label of each is wrong", stacklevel=3)
     return dict(duplicates=copies, label_conflicts=torn, mirrored=moved, constant=constant)

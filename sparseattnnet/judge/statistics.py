@@ -29,14 +29,17 @@ def _values(
 )->np.ndarray: # float64 (n,)
     "Finite numbers in one dimension; ValueError names what is not."
     try: a = np.asarray(list(x) if not hasattr(x, '__array__') and not isinstance(x, (str, dict)) else x, dtype=float)
-    except (TypeError, ValueError): raise ValueError(f"{name}={str(x)[:60]}: expected a list of numbers, one a seed, in the order of the seeds") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={str(x)[:60]}: expected a list of numbers, one a seed, in the order of the "
+            f"seeds") from None
     if a.ndim != 1 or not len(a): raise ValueError(f"{name} of shape {a.shape}: expected a list of at least 1 number")
     if not np.isfinite(a).all(): raise ValueError(f"{name}[{int(np.argmin(np.isfinite(a)))}] is not finite: leave the run out or mend it")
     return a
 
 def _level(level, name='level', example=.95):
     number = isinstance(level, (int, float, np.number)) and not isinstance(level, bool)
-    if not (number and 0 < level < 1): raise ValueError(f"{name}={level!r}: expected a number between 0 and 1, e.g. {example}")
+    if not (number and 0 < level < 1):
+        raise ValueError(f"{name}={level!r}: expected a number between 0 and 1, e.g. {example}")
 
 # %% ../../nbs/judge/statistics.ipynb #cd060e17
 class MeanInterval(NamedTuple):
@@ -73,7 +76,9 @@ def paired_over_seeds(
     n = len(a)
     _level(level)
     if len(b) != n: raise ValueError(f"{n} values of a but {len(b)} of b: expected one of each for the same seeds")
-    if not 0 <= overlap < 1: raise ValueError(f"overlap={overlap}: expected test images ÷ other images, e.g. 0.25 for 20 % tested, or 0; less than 1")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap={overlap}: expected test images ÷ other images, e.g. 0.25 for 20 % tested, or 0; "
+            f"less than 1")
     method = 'paired t over seeds' + (', corrected for overlapping splits' if overlap else '')
     d = a - b
     if n < 2 or _flat(d): return Comparison(float(d.mean()), None, None, None, None, n, method)
@@ -92,7 +97,8 @@ def _net(right_a, right_b, groups):
     groups = [groups] if isinstance(groups, (str, int)) else list(groups)
     if len(groups) != len(d): raise ValueError(f"{len(groups)} groups for {len(d)} images: expected the group of each image")
     if none := [i for i, x in enumerate(groups) if x is None or x != x or x == '']:
-        raise ValueError(f"groups[{none[0]}]={groups[none[0]]!r}: {len(none)} images have no group; expected a name for each, such as the image's own id")
+        raise ValueError(f"groups[{none[0]}]={groups[none[0]]!r}: {len(none)} images have no group; expected a name "
+            f"for each, such as the image's own id")
     g = np.unique([str(x) for x in groups], return_inverse=True)[1]
     return np.bincount(g, d).round().astype(int), np.bincount(g)
 
@@ -105,7 +111,7 @@ def _bootstrap(net, size, level, draws, seed):
     drawn = np.random.default_rng(seed).multinomial(n, count/n, size=draws)
     return 100*np.quantile((drawn @ kinds[:, 0])/(drawn @ kinds[:, 1]), (tail, 1 - tail))
 
-# %% ../../nbs/judge/statistics.ipynb #1174a972
+# %% ../../nbs/judge/statistics.ipynb #e79ee1ac
 def _sign_flip(
     net:np.ndarray, # net wins of each group, integers
 )->float: # two-sided p-value
@@ -118,6 +124,7 @@ def _sign_flip(
     reached = np.abs(np.arange(len(pmf)) - len(pmf)//2) >= abs(net.sum())
     return float(min(1., pmf[reached].sum()))
 
+# %% ../../nbs/judge/statistics.ipynb #1174a972
 def paired_over_images(
     right_a, # whether the first model is right, Boolean (N,)
     right_b, # whether the second model is right about the same images
@@ -128,7 +135,8 @@ def paired_over_images(
 )->Comparison: # difference in points of accuracy; effect is the odds ratio of the discordant images; n counts groups
     "Bootstrap interval and exact p of the accuracy difference; ValueError for arrays that do not belong together."
     _level(level)
-    if draws < 100 or seed < 0: raise ValueError(f"draws={draws}, seed={seed}: expected at least 100 bootstrap samples and a seed from 0")
+    if draws < 100 or seed < 0:
+        raise ValueError(f"draws={draws}, seed={seed}: expected at least 100 bootstrap samples and a seed from 0")
     net, size = _net(right_a, right_b, groups)
     low, high = _bootstrap(net, size, level, draws, seed)
     d = np.asarray(right_a).astype(int) - np.asarray(right_b).astype(int)
@@ -151,7 +159,8 @@ def welch_from_summary(
     "Welch's t-test from summaries; without two runs each, or without any spread, the difference alone."
     _level(level)
     if not np.isfinite([mean1, sd1, n1, mean2, sd2, n2]).all() or n1 != int(n1) or n2 != int(n2):
-        raise ValueError(f"mean ± sd of {mean1} ± {sd1}, n {n1}, and {mean2} ± {sd2}, n {n2}: expected finite numbers and whole numbers of runs")
+        raise ValueError(f"mean ± sd of {mean1} ± {sd1}, n {n1}, and {mean2} ± {sd2}, n {n2}: expected finite numbers "
+            f"and whole numbers of runs")
     if min(sd1, sd2) < 0 or min(n1, n2) < 1: raise ValueError(f"sd {sd1}, {sd2} and n {n1}, {n2}: expected deviations of at least 0 and at least 1 run")
     difference, method, n = float(mean1 - mean2), f'Welch t from mean ± sd, n = {n1} and {n2}', min(n1, n2)
     if n < 2 or sd1 == sd2 == 0: return Comparison(difference, None, None, None, None, n, method)
@@ -167,7 +176,8 @@ def holm(
     "Holm's step-down correction; None stays None and does not count."
     ps = list(ps)
     given = [i for i, p in enumerate(ps) if p is not None]
-    if bad := [ps[i] for i in given if isinstance(ps[i], str) or not 0 <= ps[i] <= 1]: raise ValueError(f"p={bad[0]!r}: expected a number in 0…1, or None")
+    if bad := [ps[i] for i in given if isinstance(ps[i], str) or not 0 <= ps[i] <= 1]:
+        raise ValueError(f"p={bad[0]!r}: expected a number in 0…1, or None")
     out, largest = [None]*len(ps), 0.
     for rank, i in enumerate(sorted(given, key=lambda i: ps[i])):
         largest = max(largest, min(1., (len(given) - rank)*float(ps[i])))

@@ -464,14 +464,18 @@ def out_file(
     "A file that can be written, for `type=` of an argument: better to know before an hour of measuring than after it."
     path = Path(text)
     parent = next((d for d in path.absolute().parents if d.exists()), Path('/'))
-    if not text or path.is_dir(): raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, this is {'a folder' if text else 'empty'}")
+    if not text or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, this is "
+            f"{'a folder' if text else 'empty'}")
     if not parent.is_dir() or not os.access(path if path.exists() else parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, but '{path if path.exists() else parent}' cannot be written to")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, but "
+            f"'{path if path.exists() else parent}' cannot be written to")
     return text
 
 def say_stopped()->int: # exit status
     "The line after Ctrl-C or SIGTERM."
-    print("Stopped; nothing was written. A benchmark is measured in one go: start it again with the same command.", file=sys.stderr)
+    print("Stopped; nothing was written. A benchmark is measured in one go: start it again with the same "
+        "command.", file=sys.stderr)
     return 130
 
 # %% ../../nbs/studies/benchmark.ipynb #2f6f4d2b
@@ -479,7 +483,8 @@ def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
 )->int: # exit status: 0, 1 or 2 where something is wrong, 130 after Ctrl-C
     "Measure from the command line and write the record."
-    p = OneLineParser(prog='python -m sparseattnnet.studies.benchmark', description='Time SparseAttnNet and its rivals in turn.')
+    p = OneLineParser(prog='python -m sparseattnnet.studies.benchmark', description='Time SparseAttnNet and its '
+        'rivals in turn.')
     p.add_argument('--out', required=True, type=out_file, help='JSON file to write')
     p.add_argument('--profile', default='quick', choices=tuple(PROFILES))
     p.add_argument('--seed', type=whole(0, 2**32 - 1), default=0, help='seed of weights, images and orders')
@@ -491,7 +496,8 @@ def main(
     p.add_argument('--batches', type=several(whole(1, 65536)), default=(), help='batch sizes, comma separated')
     a = p.parse_args(argv)
     try:
-        with terminable(): record = benchmark(a.profile, a.threads, a.engines, a.devices, a.batches, side=a.side, seed=a.seed)
+        with terminable():
+            record = benchmark(a.profile, a.threads, a.engines, a.devices, a.batches, side=a.side, seed=a.seed)
     except KeyboardInterrupt: return say_stopped()
     except ValueError as e:
         print(f"{p.prog}: error: {' '.join(str(e).split())}", file=sys.stderr)
