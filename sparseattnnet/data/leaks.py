@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 from .images import ImageSet
+from .splits import find_constant, joined_groups
 
 # %% ../../nbs/data/leaks.ipynb #658434aa
 def corner_patches(
@@ -79,21 +80,24 @@ def background_control(
     share:float=.16, # side of a corner as a share of the shorter side
     seed:int=0, # seed of the folds and of the trees
 )->Control: # scores, error, chance
-    "Can the class be told from corners without cells? ValueError when a class has fewer than five groups."
+    "Can the class be told from corners without cells? ValueError for few groups or constant images."
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    y, counts = images.labels, images.counts()
-    groups = {c: len({g for g, l in zip(images.groups, y) if l == k}) for k, c in enumerate(images.class_names)}
+    y, counts, joined = images.labels, images.counts(), joined_groups(images)
+    if constant := find_constant(images):
+        raise ValueError(f"{len(constant)} images have one value in all pixels ({', '.join(constant)}): leave them out")
+    groups = {c: len({g for g, l in zip(joined, y) if l == k}) for k, c in enumerate(images.class_names)}
     if few := {c: n for c, n in groups.items() if n < 5}: raise ValueError(f"too few groups for five folds: {few}; expected at least 5 of each class")
     x = background_features(images, share)
     models = {'linear': make_pipeline(StandardScaler(), LogisticRegression(C=.02, max_iter=500, class_weight='balanced')),
               'trees': ExtraTreesClassifier(300, min_samples_leaf=5, class_weight='balanced', random_state=seed, n_jobs=1)}
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    said = {k: balanced_accuracy_score(y, cross_val_predict(m, x, y, groups=images.groups, cv=folds)) for k, m in models.items()}
+    told = lambda m: cross_val_predict(m, x, y, groups=joined, cv=folds)
+    said = {k: balanced_accuracy_score(y, told(m)) for k, m in models.items()}
     K = len(counts)
     error = np.sqrt((1/K)*(1 - 1/K)*(1/counts).sum())/K
     return Control({k: float(v) for k, v in said.items()}, float(error), 1/K, len(images))

@@ -4,15 +4,19 @@
 
 # %% auto #0
 __all__ = ['Trait', 'Constant', 'parameter_rows', 'trait_moments', 'draw_traits', 'random_rotation', 'correlated_noise', 'stream',
-           'Simulator', 'check_options', 'draw_many', 'check_request', 'simulate', 'truth_for', 'simulator_of',
-           'latents', 'oracle_accuracy', 'images_per_second', 'simulator_speed']
+           'Simulator', 'check_options', 'terminable', 'draw_many', 'check_request', 'simulate', 'truth_for',
+           'simulator_of', 'latents', 'oracle_accuracy', 'images_per_second', 'simulator_speed']
 
 # %% ../../nbs/data/simulation.ipynb #a04e1c76
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 import os
+import signal
+import sys
+import threading
 import time
 import numpy as np
 from scipy import fft
@@ -164,6 +168,31 @@ def _save_part(path, images, known):
 def _load_part(path):
     with np.load(path, allow_pickle=False) as z: return z['images'], {k[6:]: z[k] for k in z.files if k != 'images'}
 
+def _fresh(calls, workers, images):
+    from joblib import Parallel, cpu_count, delayed
+    jobs = workers or (cpu_count() if images >= 256 else 1)
+    if jobs == 1: return (_batch(*c) for c in calls)
+    return Parallel(n_jobs=jobs, return_as='generator')(delayed(_batch)(*c) for c in calls)
+
+def _stop(fresh, title, files):
+    fresh.close()
+    kept = sum(f.exists() for f in files if f)
+    if any(files):
+        print(f"{title}: stopped. {kept} of {len(files)} batches are kept; the same call goes on from "
+            f"there", file=sys.stderr)
+
+# %% ../../nbs/data/simulation.ipynb #83ca1330
+@contextmanager
+def terminable(
+): # a context: `with terminable(): …`
+    "Let SIGTERM raise KeyboardInterrupt inside the block, as Ctrl-C does, so that the way out cleans up and speaks."
+    def stop(number, frame): raise KeyboardInterrupt('SIGTERM')
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours: signal.signal(signal.SIGTERM, stop)
+    try: yield
+    finally:
+        if ours: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
 # %% ../../nbs/data/simulation.ipynb #6d56e091
 def draw_many(
     draw, # (seed, class_id, index, truth, **options) -> image, truths
@@ -178,22 +207,23 @@ def draw_many(
     size:int=32, # images a batch
 ):
     "Yield (images, truths) batch by batch, in the order of `numbers`; batches found in `parts` are not drawn again."
-    from joblib import Parallel, cpu_count, delayed
     from tqdm.auto import tqdm
     cut = [numbers[i:i + size] for i in range(0, len(numbers), size)]
     files = [Path(parts)/f'{n:05d}.npz' if parts else None for n in range(len(cut))]
     if parts: Path(parts).mkdir(parents=True, exist_ok=True)
     todo = [n for n, f in enumerate(files) if not (f and f.exists())]
-    jobs = workers or (cpu_count() if len(todo)*size >= 256 else 1)
-    call = lambda n: (draw, seed, cut[n], truth, options or {})
-    fresh = (_batch(*call(n)) for n in todo) if jobs == 1 else Parallel(n_jobs=jobs, return_as='generator')(delayed(_batch)(*call(n)) for n in todo)
+    fresh = _fresh([(draw, seed, cut[n], truth, options or {}) for n in todo], workers, len(todo)*size)
     if parts and len(todo) < len(cut): print(f'{title}: {len(cut) - len(todo)} of {len(cut)} batches were drawn by an earlier call; going on')
-    with tqdm(total=len(numbers), unit='image', desc=title, delay=2, disable=not progress or len(numbers) < 256) as bar:
-        for n, f in enumerate(files):
-            part = next(fresh) if n in todo else _load_part(f)
-            if f and n in todo: _save_part(f, *part)
-            bar.update(len(part[0]))
-            yield part
+    try:
+        with tqdm(None, title, len(numbers), unit='image', delay=2, disable=not progress or len(numbers) < 256) as bar:
+            for n, f in enumerate(files):
+                part = next(fresh) if n in todo else _load_part(f)
+                if f and n in todo: _save_part(f, *part)
+                bar.update(len(part[0]))
+                yield part
+    except KeyboardInterrupt:
+        _stop(fresh, title, files)
+        raise
 
 # %% ../../nbs/data/simulation.ipynb #4cecdb80
 def check_request(
@@ -239,7 +269,8 @@ def simulate(
     check_request(sim, counts, first, seed, workers)
     o = check_options(sim, options)
     numbers = [(c, int(f + i)) for c, (n, f) in enumerate(zip(counts, first)) for i in range(n)]
-    images, known = zip(*draw_many(sim.draw, int(seed), numbers, truth, o, workers, progress, sim.title, parts))
+    with terminable():
+        images, known = zip(*draw_many(sim.draw, int(seed), numbers, truth, o, workers, progress, sim.title, parts))
     ids, groups = _names(sim, numbers, o.get('frames_per_cell', 1))
     known = {k: np.concatenate([d[k] for d in known]) for k in known[0]}
     return ImageSet(np.concatenate(images), np.array([c for c, _ in numbers]), ids, groups, sim.classes, modality=sim.modality,

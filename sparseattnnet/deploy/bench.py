@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import numpy as np
 import torch
+from ..data.simulation import terminable
 from . import engines as E
 from . import fast as F
 from ..studies import ablation as A
@@ -399,20 +400,29 @@ def run_bench(
 # %% ../../nbs/deploy/bench.ipynb #7c2ae515
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
-)->int: # exit status
+)->int: # exit status: 0, 1 or 2 where something is wrong, 130 after Ctrl-C
     "Measure from the command line and write the record."
-    p = argparse.ArgumentParser(prog='python -m sparseattnnet.deploy.bench', description='Time every network in every engine, in turn.')
-    p.add_argument('--out', required=True, help='JSON file to write')
+    p = B.OneLineParser(prog='python -m sparseattnnet.deploy.bench', description='Time every network in every engine, '
+        'in turn.')
+    p.add_argument('--out', required=True, type=B.out_file, help='JSON file to write')
     p.add_argument('--profile', default='quick', choices=tuple(ROUNDS))
-    p.add_argument('--engines', default='', help=f"comma separated, of {', '.join(B.ENGINES)}; default all that run here")
+    p.add_argument('--engines', type=B.several(str), default=(), help=f"comma separated, of {', '.join(B.ENGINES)}; "
+        f"default all that run here")
     p.add_argument('--gpu', action='store_true', help='measure on the GPU alone')
     a = p.parse_args(argv)
-    engines = tuple(e.strip() for e in a.engines.split(',') if e.strip())
     try:
+        if odd := [e for e in a.engines if e not in (E.GPU_ENGINES if a.gpu else B.ENGINES)]:
+            why = 'is an engine for a processor and does not run on a GPU' if odd[0] in B.ENGINES else 'is no engine'
+            expected = ', '.join(E.GPU_ENGINES if a.gpu else B.ENGINES)
+            raise ValueError(f"--engines: {odd[0]!r} {why}; expected {'with --gpu ' if a.gpu else ''}one or more of "
+                f"{expected}")
         if a.gpu and not torch.cuda.is_available(): raise ValueError('--gpu: this machine or this PyTorch has no CUDA; leave it out, or install a CUDA build')
-        record = on_gpu(a.profile, engines=engines or E.GPU_ENGINES) if a.gpu else run_bench(a.profile, engines)
+        with terminable():
+            if a.gpu: record = on_gpu(a.profile, engines=a.engines or E.GPU_ENGINES)
+            else: record = run_bench(a.profile, a.engines)
+    except KeyboardInterrupt: return B.say_stopped()
     except ValueError as e:
-        print(e, file=sys.stderr)
+        print(f"{p.prog}: error: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
     R.write_json(a.out, B.check_benchmark(record))
     for engine, why in record['missing'].items(): print(f'{engine} was left out: {why}')

@@ -23,7 +23,9 @@ def _check_mask(
     B, # images that it must have
 ):
     "Boolean masks (…, B, H, W) with their pixels flattened, and the share that each covers; ValueError names what does not fit."
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool: raise ValueError(f"mask of type {getattr(mask, 'dtype', type(mask).__name__)}: expected a Boolean tensor (…, B, H, W)")
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise ValueError(f"mask of type {getattr(mask, 'dtype', type(mask).__name__)}: expected a Boolean tensor (…, "
+            f"B, H, W), e.g. torch.as_tensor(mask) > 0 for a mask of 0 and 1, or of 0 and 255")
     if mask.ndim < 3 or mask.shape[-3] != B: raise ValueError(f"mask of shape {tuple(mask.shape)} for {B} images: expected (…, {B}, H, W)")
     flat = mask.flatten(-2)
     return flat, flat.double().mean(-1)
@@ -112,16 +114,27 @@ def pointing_game(
     return _known((flat & top).double().sum(-1)/top.double().sum(-1), share)
 
 # %% ../../nbs/judge/localisation.ipynb #4eee71e8
+def _radius(m): # of each pixel's cell (H, W), or of all where there is but one
+    from scipy.ndimage import label
+    parts, _ = label(m, np.ones((3, 3)))
+    area = np.bincount(parts.ravel())
+    area[0] = 0
+    cells = area >= .1*area.max()
+    return np.sqrt((area*cells)[parts]/np.pi) if cells.sum() > 1 else np.sqrt(m.sum()/np.pi)
+
+def _rim(m, share):
+    from scipy.ndimage import distance_transform_edt
+    return m & (distance_transform_edt(m) - .5 <= share*_radius(m)) if m.any() and not m.all() else m & False
+
 def rim(
     mask:Tensor, # cells, Boolean (B, H, W)
     share:float=.2, # width of the rim as a share of the radius of the circle of equal area, 0…1
 )->Tensor: # Boolean (B, H, W)
     "The part of each mask near its own edge; an empty mask has an empty rim."
-    from scipy.ndimage import distance_transform_edt
     _check_mask(mask, len(mask))
+    if mask.ndim != 3: raise ValueError(f"mask of shape {tuple(mask.shape)}: expected (B, H, W)")
     if not 0 < share < 1: raise ValueError(f"share={share}: expected a share of the radius between 0 and 1")
-    def one(m): return m & (distance_transform_edt(m) - .5 <= share*np.sqrt(m.sum()/np.pi)) if m.any() and not m.all() else m & False
-    return torch.from_numpy(np.stack([one(m) for m in mask.cpu().numpy()])).to(mask.device)
+    return torch.from_numpy(np.stack([_rim(m, share) for m in mask.cpu().numpy()])).to(mask.device)
 
 # %% ../../nbs/judge/localisation.ipynb #22af6fad
 CONTROLS = ('random', 'intensity', 'centre')
@@ -177,6 +190,11 @@ def summary(
     v = np.asarray(values, float)
     if v.ndim != 1 or (groups is not None and len(groups) != len(v)): raise ValueError(f"values of shape {v.shape} with {'no' if groups is None else len(groups)} groups: expected (N,), one group an image")
     if not 0 < level < 1: raise ValueError(f"level={level}: expected a number between 0 and 1, e.g. 0.95")
+    if np.isinf(v).any():
+        raise ValueError(f"values[{int(np.isinf(v).argmax())}] is infinite: expected scores, NaN where there is none")
+    if draws < 100: raise ValueError(f"draws={draws}: expected at least 100 repetitions")
+    if groups is not None and any(g is None or g != g for g in groups):
+        raise ValueError("an image without a group: expected a name for each")
     seen = np.isfinite(v)
     if not seen.any(): return Summary(None, None, None, 0, 0)
     _, g = np.unique(np.arange(len(v))[seen] if groups is None else np.asarray(groups)[seen], return_inverse=True)
@@ -201,6 +219,9 @@ def paired(
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape: raise ValueError(f"scores of shapes {a.shape} and {b.shape}: expected the same images in both")
     if comparisons < 1: raise ValueError(f"comparisons={comparisons}: expected at least 1")
+    if draws*.025/comparisons < 1:
+        raise ValueError(f"draws={draws} for {comparisons} comparisons: expected at least {40*comparisons} for tails "
+            f"that small")
     d = summary(a - b, groups, 1 - .05/comparisons, draws)
     if d.low is None or d.low <= 0 <= d.high: return d, VERDICTS[2]
     return d, VERDICTS[0] if d.low > 0 else VERDICTS[1]
@@ -212,6 +233,10 @@ def score_batch(
     masks:dict[str, Tensor], # name -> Boolean (B, H, W)
 )->dict[tuple[str, str, str, str], np.ndarray]: # (selection, map, mask, score) -> one value an image, (B,)
     "Enrichment, precision and coverage of each selection, AUROC and pointing game of each map, on each mask; map '' is the selection itself."
+    if not masks: raise ValueError("no mask: expected at least one, name -> Boolean (B, H, W)")
+    if len(shapes := {n: tuple(m.shape) for n, m in masks.items()}) > 1 and len(set(shapes.values())) > 1:
+        raise ValueError(f"masks of different shapes ({', '.join(f'{n} {s}' for n, s in shapes.items())}): expected "
+            f"all (B, H, W) of one batch")
     names, stack = list(masks), torch.stack(list(masks.values()))
     by_idx = {'enrichment': enrichment, 'precision': precision, 'coverage': coverage}
     by_map = {'auroc': auroc, 'pointing_game': pointing_game}
@@ -238,7 +263,33 @@ def _levels(
     often = Counter(v for m in found.values() for v in np.unique(m[m > 0]).tolist())
     common = sorted(v for v, n in often.items() if 2*n >= len(found))
     if not 1 <= len(common) <= 2: raise ValueError(f"{len(common)} levels above 0 are common in {len(found)} masks ({common[:6]}): expected one (cell) or two (cell, and brighter the nucleus)")
+    if len(common) == 2 and _bordering(found.values(), *common) < .2:
+        raise ValueError(f"level {common[1]} of the masks does not lie beside level {common[0]}, as a nucleus does in "
+            f"its cell: "
+                         "expected 0 and one level for cells (numbered cells, or 1 in some masks and 255 in others, "
+                             "have to be set to one), or a brighter level for the nucleus")
     return common
+
+# %% ../../nbs/judge/localisation.ipynb #da06a203
+def _bordering(
+    masks, # each (H, W)
+    cell, # level of the cell
+    nucleus, # level of the nucleus
+):
+    "The share of the nucleus' border that lies on the cell, in the median over the masks with a nucleus."
+    from scipy.ndimage import binary_dilation
+    around = [(m, binary_dilation(m == nucleus) & (m != nucleus)) for m in masks if (m == nucleus).any()]
+    return float(np.median([(m[a] == cell).mean() for m, a in around if a.any()] or [0.]))
+
+# %% ../../nbs/judge/localisation.ipynb #ae88f90b
+def _mask(path, shape):
+    from PIL import Image
+    try:
+        with Image.open(path) as image:
+            if image.mode == 'P': image = Image.fromarray(np.asarray(image)) # numbers, not their colours
+            return np.asarray(image.convert('L').resize(shape[::-1], Image.Resampling.NEAREST))
+    except OSError as e:
+        raise ValueError(f"mask '{path.name}' cannot be read ({str(e)[:80]}): expected a whole PNG file") from None
 
 # %% ../../nbs/judge/localisation.ipynb #d83c65bc
 def read_masks(
@@ -248,16 +299,21 @@ def read_masks(
     say=print, # takes one line on what was left out
 )->tuple[np.ndarray, dict[str, Tensor]]: # positions of the images that have a mask, and name -> Boolean (n, H, W)
     "Masks `cell` and, where there are two levels, `nucleus`; ValueError where no image has one."
-    from PIL import Image
     folder, stems = Path(folder), Counter(Path(n).stem for n in ids)
     if not folder.is_dir(): raise FileNotFoundError(f"masks='{folder}': no such folder; expected PNG files named like the images")
     files = {n: f for n in ids if (f := _mask_file(folder, n, stems))}
-    found = {n: np.asarray(Image.open(f).convert('L').resize(shape[::-1], Image.Resampling.NEAREST)) for n, f in files.items()}
+    found = {n: _mask(f, shape) for n, f in files.items()}
     if not found: raise ValueError(f"masks='{folder.name}' holds no mask for any of {len(ids)} images, such as '{ids[0]}': expected '{Path(ids[0]).with_suffix('.png')}' or '{Path(ids[0]).stem}.png'")
     common = _levels(found)
     odd = [n for n, m in found.items() if not set(np.unique(m).tolist()) <= {0, *common}]
     if odd: say(f"{len(odd)} of {len(found)} masks left out, with levels other than 0, {', '.join(map(str, common))}: {', '.join(odd[:3])}{' …'*(len(odd) > 3)}")
     if missing := len(ids) - len(found): say(f"{missing} of {len(ids)} images have no mask and are not counted")
     kept = [i for i, n in enumerate(ids) if n in found and n not in odd]
+    if not kept:
+        raise ValueError(f"masks='{folder.name}': all {len(found)} masks have levels other than 0, "
+            f"{', '.join(map(str, common))}, such as {odd[0]}: save them as PNG with one or two levels")
+    if blank := [ids[i] for i in kept if (found[ids[i]] > 0).all() or not found[ids[i]].any()]:
+        say(f"{len(blank)} of {len(kept)} masks are empty or full and have no score: "
+            f"{', '.join(blank[:3])}{' …'*(len(blank) > 3)}")
     m = torch.from_numpy(np.stack([found[ids[i]] for i in kept]))
     return np.array(kept), {'cell': m > 0} | ({'nucleus': m == common[-1]} if len(common) == 2 else {})

@@ -28,13 +28,18 @@ def _values(
     name:str, # for the message
 )->np.ndarray: # float64 (n,)
     "Finite numbers in one dimension; ValueError names what is not."
-    a = np.asarray(x, dtype=float)
+    try: a = np.asarray(list(x) if not hasattr(x, '__array__') and not isinstance(x, (str, dict)) else x, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={str(x)[:60]}: expected a list of numbers, one a seed, in the order of the "
+            f"seeds") from None
     if a.ndim != 1 or not len(a): raise ValueError(f"{name} of shape {a.shape}: expected a list of at least 1 number")
     if not np.isfinite(a).all(): raise ValueError(f"{name}[{int(np.argmin(np.isfinite(a)))}] is not finite: leave the run out or mend it")
     return a
 
-def _level(level):
-    if not 0 < level < 1: raise ValueError(f"level={level}: expected a number between 0 and 1, e.g. 0.95")
+def _level(level, name='level', example=.95):
+    number = isinstance(level, (int, float, np.number)) and not isinstance(level, bool)
+    if not (number and 0 < level < 1):
+        raise ValueError(f"{name}={level!r}: expected a number between 0 and 1, e.g. {example}")
 
 # %% ../../nbs/judge/statistics.ipynb #cd060e17
 class MeanInterval(NamedTuple):
@@ -48,7 +53,8 @@ def mean_interval(
     level:float=.95, # confidence level
 )->MeanInterval: # mean, low, high
     "Student's interval of a mean; ValueError for values that are no numbers."
-    v, n = _values(values, 'values'), len(values)
+    v = _values(values, 'values')
+    n = len(v)
     _level(level)
     mean = float(v.mean())
     if n < 2 or _flat(v): return MeanInterval(mean, None, None)
@@ -66,10 +72,13 @@ def paired_over_seeds(
 )->Comparison: # effect is Cohen's d_z
     """Paired t-test of a − b. One seed gives the difference alone; differences without any spread give no interval and no p,
     for there is nothing to measure the spread of the next. ValueError for unequal lengths or values that are no numbers."""
-    a, b, n = _values(a, 'a'), _values(b, 'b'), len(a)
+    a, b = _values(a, 'a'), _values(b, 'b')
+    n = len(a)
     _level(level)
     if len(b) != n: raise ValueError(f"{n} values of a but {len(b)} of b: expected one of each for the same seeds")
-    if overlap < 0: raise ValueError(f"overlap={overlap}: expected test images ÷ other images, e.g. 0.25, or 0")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap={overlap}: expected test images ÷ other images, e.g. 0.25 for 20 % tested, or 0; "
+            f"less than 1")
     method = 'paired t over seeds' + (', corrected for overlapping splits' if overlap else '')
     d = a - b
     if n < 2 or _flat(d): return Comparison(float(d.mean()), None, None, None, None, n, method)
@@ -85,7 +94,11 @@ def _net(right_a, right_b, groups):
     if len(a) != len(b): raise ValueError(f"{len(a)} images of right_a but {len(b)} of right_b: expected the same images in the same order")
     d = a.astype(int) - b.astype(int)
     if groups is None: return d, np.ones(len(d), int)
+    groups = [groups] if isinstance(groups, (str, int)) else list(groups)
     if len(groups) != len(d): raise ValueError(f"{len(groups)} groups for {len(d)} images: expected the group of each image")
+    if none := [i for i, x in enumerate(groups) if x is None or x != x or x == '']:
+        raise ValueError(f"groups[{none[0]}]={groups[none[0]]!r}: {len(none)} images have no group; expected a name "
+            f"for each, such as the image's own id")
     g = np.unique([str(x) for x in groups], return_inverse=True)[1]
     return np.bincount(g, d).round().astype(int), np.bincount(g)
 
@@ -98,7 +111,7 @@ def _bootstrap(net, size, level, draws, seed):
     drawn = np.random.default_rng(seed).multinomial(n, count/n, size=draws)
     return 100*np.quantile((drawn @ kinds[:, 0])/(drawn @ kinds[:, 1]), (tail, 1 - tail))
 
-# %% ../../nbs/judge/statistics.ipynb #1174a972
+# %% ../../nbs/judge/statistics.ipynb #e79ee1ac
 def _sign_flip(
     net:np.ndarray, # net wins of each group, integers
 )->float: # two-sided p-value
@@ -111,6 +124,7 @@ def _sign_flip(
     reached = np.abs(np.arange(len(pmf)) - len(pmf)//2) >= abs(net.sum())
     return float(min(1., pmf[reached].sum()))
 
+# %% ../../nbs/judge/statistics.ipynb #1174a972
 def paired_over_images(
     right_a, # whether the first model is right, Boolean (N,)
     right_b, # whether the second model is right about the same images
@@ -121,6 +135,8 @@ def paired_over_images(
 )->Comparison: # difference in points of accuracy; effect is the odds ratio of the discordant images; n counts groups
     "Bootstrap interval and exact p of the accuracy difference; ValueError for arrays that do not belong together."
     _level(level)
+    if draws < 100 or seed < 0:
+        raise ValueError(f"draws={draws}, seed={seed}: expected at least 100 bootstrap samples and a seed from 0")
     net, size = _net(right_a, right_b, groups)
     low, high = _bootstrap(net, size, level, draws, seed)
     d = np.asarray(right_a).astype(int) - np.asarray(right_b).astype(int)
@@ -142,6 +158,9 @@ def welch_from_summary(
 )->Comparison: # effect is Cohen's d; n is the smaller number of runs
     "Welch's t-test from summaries; without two runs each, or without any spread, the difference alone."
     _level(level)
+    if not np.isfinite([mean1, sd1, n1, mean2, sd2, n2]).all() or n1 != int(n1) or n2 != int(n2):
+        raise ValueError(f"mean ± sd of {mean1} ± {sd1}, n {n1}, and {mean2} ± {sd2}, n {n2}: expected finite numbers "
+            f"and whole numbers of runs")
     if min(sd1, sd2) < 0 or min(n1, n2) < 1: raise ValueError(f"sd {sd1}, {sd2} and n {n1}, {n2}: expected deviations of at least 0 and at least 1 run")
     difference, method, n = float(mean1 - mean2), f'Welch t from mean ± sd, n = {n1} and {n2}', min(n1, n2)
     if n < 2 or sd1 == sd2 == 0: return Comparison(difference, None, None, None, None, n, method)
@@ -155,8 +174,10 @@ def holm(
     ps, # p-values of comparisons that are shown together; None where there is none
 )->list[float|None]: # corrected p-values in the same order
     "Holm's step-down correction; None stays None and does not count."
+    ps = list(ps)
     given = [i for i, p in enumerate(ps) if p is not None]
-    if bad := [ps[i] for i in given if not 0 <= ps[i] <= 1]: raise ValueError(f"p={bad[0]}: expected a number in 0…1, or None")
+    if bad := [ps[i] for i in given if isinstance(ps[i], str) or not 0 <= ps[i] <= 1]:
+        raise ValueError(f"p={bad[0]!r}: expected a number in 0…1, or None")
     out, largest = [None]*len(ps), 0.
     for rank, i in enumerate(sorted(given, key=lambda i: ps[i])):
         largest = max(largest, min(1., (len(given) - rank)*float(ps[i])))
@@ -172,7 +193,8 @@ def judge(
     alpha:float=.05, # better and worse need a p below it
 )->str: # one of `JUDGEMENTS`
     "Say what a comparison shows about the first model, in fixed words."
-    if margin < 0: raise ValueError(f"margin={margin}: expected a difference of at least 0")
+    _level(alpha, 'alpha', .05)
+    if not 0 <= margin < np.inf: raise ValueError(f"margin={margin}: expected a difference of at least 0")
     c = comparison
     if c.low is None: return JUDGEMENTS[4] if c.n < 2 else JUDGEMENTS[3]
     if -margin <= c.low and c.high <= margin: return JUDGEMENTS[2]

@@ -7,12 +7,14 @@ __all__ = ['RIVALS', 'REFERENCES', 'COUNTERS', 'ENGINES', 'PROFILES', 'ROW_FIELD
            'build_rival', 'rival_k', 'front_changes', 'rival_counts', 'torch_engine', 'wall_timer', 'cuda_timer',
            'time_rounds', 'median_interval', 'percentile_ms', 'summarise', 'Setting', 'cores', 'thread_counts',
            'make_settings', 'environment_card', 'cpu_threads', 'timed_call', 'run_setting', 'benchmark',
-           'check_benchmark', 'load_benchmark', 'check_presets', 'speed_verdict', 'main']
+           'check_benchmark', 'load_benchmark', 'check_presets', 'speed_verdict', 'OneLineParser', 'whole', 'several',
+           'out_file', 'say_stopped', 'main']
 
 # %% ../../nbs/studies/benchmark.ipynb #1287be9f
 import argparse
 import datetime
 import json
+import math
 import os
 import random
 import sys
@@ -24,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn.baselines import ALL_BASELINES, build_baseline
 from ..judge.tables import model_label
@@ -414,24 +417,82 @@ def speed_verdict(
     if high < paper - .05: return SPEED_VERDICTS[5]
     return SPEED_VERDICTS[6] if low <= paper + .05 else SPEED_VERDICTS[7]
 
+# %% ../../nbs/studies/benchmark.ipynb #0ab50ea2
+class OneLineParser(argparse.ArgumentParser):
+    "A parser whose errors take one line: the argument, what came, what was expected."
+    def error(self,
+        message, # what is wrong
+    ):
+        "Print what is wrong in one line and exit with status 2."
+        self.exit(2, f'{self.prog}: error: {message}; --help shows all arguments\n')
+
+def whole(
+    low:int, # the least that is allowed
+    high:int, # the most that is allowed
+    what:str='', # said after the range
+): # function of a text, for `type=` of an argument
+    "A whole number in a range; the error says what came and what was expected."
+    def read(text):
+        try: n = int(text)
+        except ValueError: n = low - 1
+        if low <= n <= high: return n
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {low} to {high}{what and ' ' + what}")
+    return read
+
+def several(
+    kind, # function of one of the texts
+): # function of a text, for `type=` of an argument
+    "One or more, separated by commas."
+    def read(text):
+        parts = [t.strip() for t in text.split(',')]
+        if '' in parts: raise argparse.ArgumentTypeError(f"{text!r}: expected one or more, separated by commas")
+        return tuple(kind(t) for t in parts)
+    return read
+
+# %% ../../nbs/studies/benchmark.ipynb #d925ebf3
+def out_file(
+    text:str, # path of a file to write
+)->str: # the same
+    "A file that can be written, for `type=` of an argument: better to know before an hour of measuring than after it."
+    path = Path(text)
+    parent = next((d for d in path.absolute().parents if d.exists()), Path('/'))
+    if not text or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, this is "
+            f"{'a folder' if text else 'empty'}")
+    if not parent.is_dir() or not os.access(path if path.exists() else parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a file to write, but "
+            f"'{path if path.exists() else parent}' cannot be written to")
+    return text
+
+def say_stopped()->int: # exit status
+    "The line after Ctrl-C or SIGTERM."
+    print("Stopped; nothing was written. A benchmark is measured in one go: start it again with the same "
+        "command.", file=sys.stderr)
+    return 130
+
 # %% ../../nbs/studies/benchmark.ipynb #2f6f4d2b
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
-)->int: # exit status
+)->int: # exit status: 0, 1 or 2 where something is wrong, 130 after Ctrl-C
     "Measure from the command line and write the record."
-    p = argparse.ArgumentParser(prog='python -m sparseattnnet.studies.benchmark', description='Time SparseAttnNet and its rivals in turn.')
-    p.add_argument('--out', required=True, help='JSON file to write')
+    p = OneLineParser(prog='python -m sparseattnnet.studies.benchmark', description='Time SparseAttnNet and its '
+        'rivals in turn.')
+    p.add_argument('--out', required=True, type=out_file, help='JSON file to write')
     p.add_argument('--profile', default='quick', choices=tuple(PROFILES))
-    p.add_argument('--seed', type=int, default=0, help='seed of weights, images and orders')
-    p.add_argument('--side', type=int, default=135, help='side of the images, pixels')
-    for flag, default, text in (('threads', '', "CPU threads, comma separated: numbers and 'all'"), ('engines', 'torch', ', '.join(ENGINES)),
-            ('devices', '', 'cpu, cuda; default: what there is'), ('batches', '', 'batch sizes, comma separated')):
-        p.add_argument(f'--{flag}', default=default, help=text)
+    p.add_argument('--seed', type=whole(0, 2**32 - 1), default=0, help='seed of weights, images and orders')
+    side = whole(math.isqrt(PAPER_K - 1) + 1, 4096, f'pixels, so that the {PAPER_K} selected ones exist')
+    p.add_argument('--side', type=side, default=135, help='side of the images, pixels')
+    p.add_argument('--threads', default='', help="CPU threads, comma separated: numbers and 'all'")
+    p.add_argument('--engines', type=several(str), default=('torch',), help=', '.join(ENGINES))
+    p.add_argument('--devices', type=several(str), default=(), help='cpu, cuda; default: what there is')
+    p.add_argument('--batches', type=several(whole(1, 65536)), default=(), help='batch sizes, comma separated')
     a = p.parse_args(argv)
-    several = lambda s, kind=str: tuple(kind(v.strip()) for v in s.split(',') if v.strip())
-    try: record = benchmark(a.profile, a.threads, several(a.engines), several(a.devices), several(a.batches, int), side=a.side, seed=a.seed)
+    try:
+        with terminable():
+            record = benchmark(a.profile, a.threads, a.engines, a.devices, a.batches, side=a.side, seed=a.seed)
+    except KeyboardInterrupt: return say_stopped()
     except ValueError as e:
-        print(e, file=sys.stderr)
+        print(f"{p.prog}: error: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
     R.write_json(a.out, check_benchmark(record))
     for r in record['rows']: print(f"{r['device']:5s} {r['dtype']:9s} {r['threads']:2d} thread(s)  batch {r['batch']:3d}  {r['name']:48s} {r['images_per_s']:10.1f} images/s")
