@@ -10,7 +10,7 @@ from sparseattnnet.judge import statistics as S
 from sparseattnnet.judge import tables as T
 from sparseattnnet.learn import records as R
 from sparseattnnet.learn.metrics import evaluate, wilson_interval
-from sparseattnnet.studies.ablation import ARMS, Planned, ablation_table, claim_of, compare_runs
+from sparseattnnet.studies.ablation import ARMS, FACTORS, Planned, ablation_table, claim_of, compare_runs, grid_arms, main_effects
 from sparseattnnet.learn.run import RunSpec
 
 A, B = [93.1, 94.0, 92.5, 94.8, 93.3], [91.0, 92.9, 92.3, 92.1, 92.2]
@@ -100,7 +100,7 @@ def run(seed, model, accuracy, out=None, right=None, dataset='opd', simulated=Fa
     if out is not None:
         y = np.arange(20) % 2
         p = np.where(right, y, 1 - y)
-        R.save_predictions(out/'runs'/r['run_id']/'predictions.csv', [f's{seed} {i}' for i in range(20)], y, np.eye(2)[p], 'ab')
+        R.save_predictions(out/'runs'/r['run_id']/'predictions.csv', [f'{5*seed + i:02d}' for i in range(20)], y, np.eye(2)[p], 'ab') # seeds share test images
     return r
 
 
@@ -123,14 +123,26 @@ def over_seeds_by_hand(a, b, overlap):
     return mean(d), mean(d) - half, mean(d) + half
 
 
+def flips(right_a, right_b):
+    "Exact p by hand: each of the 30 images, tested by one to three seeds, turns its net wins round or not."
+    net = np.zeros(30, int)
+    for s in range(3): net[5*s:5*s + 20] += right_a.reshape(3, 20)[s].astype(int) - right_b.reshape(3, 20)[s].astype(int)
+    sums = {0: 1.}
+    for n in net:
+        new = {}
+        for v, p in sums.items():
+            for w in (v + n, v - n): new[w] = new.get(w, 0) + p/2
+        sums = new
+    return sum(p for v, p in sums.items() if abs(v) >= abs(net.sum()))
+
+
 def test_an_ablations_interval_is_corrected_for_overlapping_splits(pairs):
     a, b, out, right_a, right_b = pairs
     seeds, images, by_seed = compare_runs({r['seed']: r for r in a}, {r['seed']: r for r in b}, out)
     want = over_seeds_by_hand(a, b, 20/80)
     assert (seeds.difference, seeds.low, seeds.high) == pytest.approx(want) and by_seed == pytest.approx([100*(x['test']['accuracy'] - y['test']['accuracy']) for x, y in zip(a, b)])
     assert seeds.high - seeds.low > 1.2*(over_seeds_by_hand(a, b, 0.)[2] - over_seeds_by_hand(a, b, 0.)[1])
-    p = stats.binomtest(int((right_a & ~right_b).sum()), int((right_a != right_b).sum())).pvalue
-    assert images.difference == pytest.approx(100*(right_a.mean() - right_b.mean())) and images.p == pytest.approx(p) and images.n == 60
+    assert images.difference == pytest.approx(100*(right_a.mean() - right_b.mean())) and images.p == pytest.approx(flips(right_a, right_b)) and images.n == 30
     assert compare_runs({0: a[0]}, {1: b[1]}, out) is None
     with pytest.raises(ValueError, match='different splits'): compare_runs({0: a[0]}, {0: b[0] | dict(split_hash='other')}, out)
 
@@ -144,6 +156,40 @@ def test_a_row_of_an_ablation(pairs):
     assert t.loc['dense CNN', 'accuracy'] == pytest.approx(mean(accuracy)) and t.loc['dense CNN', 'sd'] == pytest.approx(stdev(accuracy)) and t.loc['dense CNN', 'n'] == 3
     assert (t.loc['dense CNN', 'difference'], t.loc['dense CNN', 'low'], t.loc['dense CNN', 'high']) == pytest.approx(over_seeds_by_hand(b, a, .25))
     assert t.loc['corrected', 'mean_k'] == 15 and t.loc['dense CNN', 'verdict'] == 'worse' and t.loc['dense CNN', 'claim'] == 'supported'
+
+
+def test_main_effects_of_a_factorial_study():
+    rng, planned, records = np.random.default_rng(0), [], {}
+    acc = {(n, s): 80 + 10*(n[1] == '+') + float(rng.normal()) for n in grid_arms() for s in (0, 1, 2)}
+    for (n, s), v in acc.items():
+        r = run(s, 'sparseattnnet', v) | dict(run_id=f'{n} {s}')
+        records[r['run_id']] = r
+        planned.append(Planned(n, RunSpec(seed=s), r['run_id'], 3, 100))
+    t = main_effects(planned, records)
+    assert len(t) == len(FACTORS) == 4
+    for i, row in t.iterrows():
+        d = [mean(acc[n, s] for n in grid_arms() if n[i] == '+') - mean(acc[n, s] for n in grid_arms() if n[i] == '-') for s in (0, 1, 2)]
+        half = stats.t.ppf(.975, 2)*stdev(d)*math.sqrt(1/3 + .25)
+        assert (row['effect'], row['low'], row['high']) == pytest.approx((mean(d), mean(d) - half, mean(d) + half))
+    assert t.loc[1, 'verdict'] == 'better'
+
+
+def test_a_studys_verdicts_take_holms_correction(tmp_path):
+    "Three arms against one reference: a difference that would do alone does not do among three."
+    names = ('corrected', 'no contrast', 'no gate', 'bare tokens')
+    reference, d = [90., 91., 92., 90.5, 91.5], [2.6, 1.3, 2.9, 1.0, 2.2]
+    found = S.paired_over_seeds([a + b for a, b in zip(reference, d)], reference, overlap=.25)
+    assert found.p < .05 < 3*found.p and found.low > 0
+    planned, records = [], {}
+    for i, n in enumerate(names):
+        for s, v in enumerate(reference):
+            r = run(s, 'sparseattnnet', v + (d[(s + i) % 5] if i else 0), tmp_path, np.arange(20) < 18) | dict(run_id=f'{n} {s}')
+            R.save_predictions(tmp_path/'runs'/r['run_id']/'predictions.csv', [f'{j}' for j in range(20)], np.arange(20) % 2, np.eye(2)[np.arange(20) % 2], 'ab')
+            records[r['run_id']] = r
+            planned.append(Planned(n, RunSpec(seed=s), r['run_id'], 3, 100))
+    t = ablation_table(planned, records, tmp_path, {n: ARMS[n] for n in names}).set_index('arm')
+    assert S.holm([t.loc[n, 'p'] for n in names[1:]]) == pytest.approx([t.loc[n, 'p_holm'] for n in names[1:]])
+    assert [t.loc[n, 'verdict'] for n in names[1:]] == ['undecided']*3
 
 
 def test_claims():
@@ -168,8 +214,13 @@ def test_recall_is_worth_as_many_trials_as_there_are_cells(pairs):
     a, _, out, right, _ = pairs
     rows = T.recall_table(a, out/'runs')
     pooled = T.pooled_recall(rows).set_index('class')
-    hits = right.reshape(3, 20)[:, 0::2] # class a
-    low, high = stats.binomtest(int(hits.sum()), 30).proportion_ci(.95, 'wilson')
+    every = [(5*s + i, right.reshape(3, 20)[s, i]) for s in range(3) for i in range(0, 20, 2)] # class a
+    times = np.unique([i for i, _ in every], return_counts=True)[1]
+    worth, p = 30**2/(times**2).sum(), np.mean([r for _, r in every])
+    z = 1.959964
+    centre, half = p + z*z/(2*worth), z*math.sqrt(p*(1 - p)/worth + z*z/(4*worth**2))
+    low, high, hits = (centre - half)/(1 + z*z/worth), (centre + half)/(1 + z*z/worth), right.reshape(3, 20)[:, 0::2]
+    assert worth < 25
     assert (pooled.loc['a', 'recall, %'], pooled.loc['a', 'low'], pooled.loc['a', 'high']) == pytest.approx((100*hits.mean(), 100*low, 100*high), abs=.006)
     assert pooled.loc['a', 'sd over runs'] == pytest.approx(100*np.std(hits.mean(1), ddof=1), abs=.006)
     assert T.effective_number('aab') == pytest.approx(9/5)

@@ -170,6 +170,28 @@ def test_the_network_image_by_image(name, changes):
         assert out.logits[b].numpy() == pytest.approx(logits, rel=1e-3, abs=1e-4)
 
 
+def test_logits_are_ranked_where_their_sigmoid_is_1():
+    torch.manual_seed(1)
+    model = SparseAttnNet(preset('corrected', **SMALL)).eval()
+    with torch.no_grad():
+        model.coarse.head[0].weight *= 100
+        model.coarse.head[0].bias += 200
+        x = torch.rand(1, 1, 10, 10)
+        m = model.coarse(x)
+        assert (m.attention == 1).sum() > 50 and len(m.logits.unique()) > 50
+        assert model(x, 10).idx[0].tolist() == top_k(m.logits, 10)[0].tolist()
+        literal = SparseAttnNet(preset('corrected', **SMALL | dict(select_on='attention'))).eval()
+        literal.load_state_dict(model.state_dict())
+        assert literal(x, 10).idx[0].tolist() == top_k(m.attention, 10)[0].tolist() != model(x, 10).idx[0].tolist()
+
+
+def test_random_pixels_are_the_same_each_time_a_model_is_judged():
+    model, x = SparseAttnNet(preset('corrected', **SMALL | dict(select='random'))), torch.rand(2, 1, 10, 10)
+    once, again = (model.eval()(x, 10).idx for _ in 'ab')
+    drawn, anew = (model.train()(x, 10).idx for _ in 'ab')
+    assert torch.equal(once, again) and not torch.equal(drawn, anew)
+
+
 def test_the_models_own_k():
     assert SparseAttnNet(preset('corrected', **SMALL)).default_k(12, 12) == 9 and SparseAttnNet(preset('faithful', **SMALL)).default_k(12, 12) == 144
     assert SparseAttnNet(preset('faithful', **SMALL)).default_k(135, 135) == 8000
