@@ -23,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,12 +32,13 @@ import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from queue import Queue
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from check import ONE_THREAD, Runner, copy_tree, end_tree, say  # noqa: E402
+from check import ONE_THREAD, SIGNALS, Runner, copy_tree, end_tree, say  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST, PACKAGE, RESULTS = 'tests/mutations.toml', 'sparseattnnet', 'mutations.json'
@@ -106,19 +108,26 @@ def apply(m, root):
     return before
 
 
+@lru_cache(None)
+def code_of(path, changed):
+    "The code of a Python file or a notebook; `changed` is when it was written."
+    text = path.read_text(encoding='utf-8')
+    return text if path.suffix == '.py' else '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
+
+
 def imports(text, file):
     "Whether a text imports a module of the package."
     room, _, name = file.rpartition('/')
-    dotted = f'{PACKAGE}.{room.replace("/", ".")}' if room else PACKAGE
-    return bool(re.search(rf'^\s*(?:from|import) {re.escape(dotted)}\.{name}\b|^\s*from {re.escape(dotted)} import [^\n]*\b{name}\b', text, re.M))
+    dotted = f'{PACKAGE}.{room}' if room else PACKAGE
+    lines = (line.split() for line in text.split('\n') if dotted in line and name in line)
+    return any(w[0] in ('from', 'import') and (w[1] == f'{dotted}.{name}' or w[1] == dotted and name in ' '.join(w[2:]).replace(',', ' ').split()) for w in lines if len(w) > 1)
 
 
 def checks_of(m, root=ROOT):
     "The files to run for a mutation, cheapest first."
-    def code(p): return '\n'.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
-    tests = [p for p in sorted((root/'tests').glob('test_*.py')) if p.name != 'test_mutate.py' and imports(p.read_text(encoding='utf-8'), m.file)]
+    tests = [p for p in sorted((root/'tests').glob('test_*.py')) if p.name != 'test_mutate.py' and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
     tests.sort(key=lambda p: (not p.name.startswith('test_protocol'), m.part not in p.name, p.name))
-    pages = [root/c for c in m.checks] or [p for p in sorted((root/'nbs').rglob('*.ipynb')) if 'paper' not in p.parts and p.parent != root/'nbs' and imports(code(p), m.file)]
+    pages = [root/c for c in m.checks] or [p for p in sorted((root/'nbs').rglob('*.ipynb')) if 'paper' not in p.parts and p.parent != root/'nbs' and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
     pages.sort(key=lambda p: (p.parent != (root/m.page).parent, p.stat().st_size))
     rel = [p.relative_to(root).as_posix() for p in (*tests, root/m.page, *pages)]
     return list(dict.fromkeys(rel))
@@ -129,11 +138,11 @@ def checks_of(m, root=ROOT):
 def serve():
     "Read requests from stdin, one line of JSON each; run pytest in a fork; answer with its exit status."
     import importlib
-    import signal
     for n in HEAVY:
         try: importlib.import_module(n)
         except ImportError: pass
     answer = os.fdopen(os.dup(1), 'w')
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # who started this ends it
     for line in sys.stdin:
         r, pid = json.loads(line), os.fork()
         if pid == 0:
@@ -161,7 +170,6 @@ class Place:
         self.root, self.run, self.limit, self.cold, self.server = root, run, limit, cold or not hasattr(os, 'fork'), None
         self.temp = Path(tempfile.mkdtemp(prefix='mutate-')).resolve()
         self.tree = self.temp/'tree'
-        self.tree.mkdir()
         copy_tree(root, self.tree)
         for cache in ('data/cache', ): # simulated images, so that pages need not make them anew
             if (root/cache).is_dir(): shutil.copytree(root/cache, self.tree/cache, dirs_exist_ok=True)
@@ -195,8 +203,12 @@ class Place:
         answer = self.server.stdout.readline()
         return (int(answer) if answer.strip() else 130), log.read_text(encoding='utf-8', errors='replace') if log.exists() else ''
 
-    def close(self):
+    def stop(self):
+        "End what runs here."
         if self.server: end_tree(self.server)
+
+    def close(self):
+        self.stop()
         shutil.rmtree(self.temp, ignore_errors=True)
 
 
@@ -250,7 +262,7 @@ class Study:
 
     def all(self, todo):
         "Try faults in as many copies as jobs were asked for, and say how far it is."
-        env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'SPARSEATTNNET_PROGRESS')} | dict.fromkeys(ONE_THREAD, '1') | dict(PYTHONDONTWRITEBYTECODE='1', MPLBACKEND='Agg', TQDM_DISABLE='1')
+        env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'SPARSEATTNNET_PROGRESS')} | dict.fromkeys(ONE_THREAD, '1') | dict(PYTHONDONTWRITEBYTECODE='1', PYTEST_DISABLE_PLUGIN_AUTOLOAD='1', MPLBACKEND='Agg')
         run, t0, free, n = Runner(env), time.monotonic(), Queue(), [0]
         places = [Place(self.root, run, self.a.limit, self.a.cold) for _ in range(min(self.a.jobs, len(todo)))]
         for p in places: free.put(p)
@@ -272,7 +284,7 @@ class Study:
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     run.stop()
-                    for p in places: p.close()
+                    for p in places: p.stop()
                     raise
         finally:
             for p in places: p.close()
@@ -318,6 +330,8 @@ def main(argv=None):
         return 0
     if not a.folder: p.error('name a folder for the results')
     Path(a.folder).mkdir(parents=True, exist_ok=True)
+    def stop(*_): raise KeyboardInterrupt
+    for sig in SIGNALS: signal.signal(sig, stop)
     study = Study(root, a.folder, a)
     todo = [m for m in chosen if (a.equivalent or not m.equivalent) and not study.known(m)]
     say(f"{len(chosen)} mutations, {len(todo)} to try")
