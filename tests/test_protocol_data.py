@@ -79,8 +79,9 @@ def test_classes_stand_in_natural_order_and_each_image_has_its_own(folder):
     assert s.class_names == ('Class 1', 'class 2', 'class 10')
     assert all(s.class_names[y] == i.split('/')[0] for y, i in zip(s.labels, s.ids))
     for i, x in zip(s.ids, s.images): assert (np.load(folder/i) == x[0]).all()
-    few = s.without('class 2')
-    assert few.class_names == ('Class 1', 'class 10') and all(few.class_names[y] == i.split('/')[0] for y, i in zip(few.labels, few.ids))
+    for name in s.class_names:
+        few = s.without(name)
+        assert few.class_names == tuple(n for n in s.class_names if n != name) and all(few.class_names[y] == i.split('/')[0] for y, i in zip(few.labels, few.ids))
 
 
 def test_bad_images_stop_the_reading_or_are_left_out_by_name(folder, tmp_path, capsys):
@@ -145,6 +146,8 @@ def test_copies_share_a_part(protocol):
     x = s.images.copy()
     pairs = [(i, i + 30) for i in range(15)]
     for a, b in pairs: x[b] = x[a]
+    x[20] = x[21]
+    x[20, 0, -1, -1] += .1 # one pixel makes another picture
     s = replace(s, images=x)
     assert find_duplicates(s) == sorted([f'{a:03d}', f'{b:03d}'] for a, b in pairs)
     with pytest.warns(UserWarning, match='30 images are copies'): split = make_split(s, protocol)
@@ -222,6 +225,18 @@ def test_an_event_image_changes_its_polarity_with_its_direction():
     for a, b in zip(x, augment(x, 'event', np.random.default_rng(0))):
         assert sum(torch.allclose(b, w) for w in (a, a.flip(-2), 1 - a.flip(-1), 1 - a.flip(-1, -2))) == 1
     assert any(torch.allclose(b, 1 - a.flip(-1)) for a, b in zip(x, augment(x, 'event', np.random.default_rng(0))))
+
+
+def test_a_hologram_is_mirrored_along_its_carrier_alone():
+    row, col, rng = *np.mgrid[:32, :32], np.random.default_rng(0)
+    def holograms(fy, fx): return torch.tensor(.5 + .3*np.cos(2*np.pi*(fy*row + fx*col)/32 + 6*rng.random((64, 1, 1, 1))) + .02*rng.random((64, 1, 32, 32)), dtype=torch.float32)
+    x = holograms(0, 8)
+    assert torch.equal(augment(x, 'hologram', np.random.default_rng(0)), x)
+    for fy, mirror in ((6, lambda a: a.mT), (-6, lambda a: a.mT.flip(-1, -2))): # the carrier stays where it is
+        x = holograms(fy, 6)
+        y = augment(x, 'hologram', np.random.default_rng(0))
+        kept, mirrored = ([torch.equal(b, f(a)) for a, b in zip(x, y)] for f in (lambda a: a, mirror))
+        assert all(a != b for a, b in zip(kept, mirrored)) and 10 < sum(kept) < 54
 
 
 def test_a_stain_changes_the_optical_density_a_little():

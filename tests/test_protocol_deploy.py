@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparseattnnet.deploy.export import FoldedNet, asked_pixels, export_onnx, onnx_session, parity, trial_images
+from sparseattnnet.deploy.export import ExportFailed, FoldedNet, asked_pixels, check_files, export_onnx, onnx_session, parity, trial_images
 from sparseattnnet.deploy.fast import FastEngine, fold_norm, load_fast
 from sparseattnnet.learn import records as R
 from sparseattnnet.method.model import SparseAttnNet, config_to_dict, preset
@@ -76,6 +76,9 @@ def test_the_exported_file_selects_the_checkpoints_k_and_answers_as_the_model(sa
     with torch.no_grad(): want = model(torch.tensor(x), 37)
     assert card['k'] == 37 and idx.shape == (5, 37) and logits == pytest.approx(want.logits.numpy(), abs=1e-3)
     assert sorted(idx[0].tolist()) == want.idx[0].tolist() and card['checked']['onnxruntime']['images'] == 10
+    other = settled('corrected')
+    with torch.no_grad(): other.classify.out.bias[0] += .01
+    with pytest.raises(ExportFailed, match='differs from the model'): check_files(tmp_path/'out', other, 37, x)
 
 
 def test_the_fast_engine_takes_the_checkpoints_k(saved):

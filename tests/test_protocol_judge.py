@@ -100,7 +100,8 @@ def run(seed, model, accuracy, out=None, right=None, dataset='opd', simulated=Fa
     if out is not None:
         y = np.arange(20) % 2
         p = np.where(right, y, 1 - y)
-        R.save_predictions(out/'runs'/r['run_id']/'predictions.csv', [f'{5*seed + i:02d}' for i in range(20)], y, np.eye(2)[p], 'ab') # seeds share test images
+        order = slice(None, None, 1 if ours else -1) # no model need keep the order of another
+        R.save_predictions(out/'runs'/r['run_id']/'predictions.csv', [f'{5*seed + i:02d}' for i in range(20)][order], y[order], np.eye(2)[p][order], 'ab') # seeds share test images
     return r
 
 
@@ -195,6 +196,17 @@ def test_a_studys_verdicts_take_holms_correction(tmp_path):
 def test_claims():
     got = [claim_of(v, e) for v, e in (('worse', 'worse'), ('better', 'worse'), ('equal within ±margin', 'worse'), ('undecided', 'worse'), ('better', 'no better'), ('worse', 'no better'), ('equal within ±margin', 'no worse'))]
     assert got == ['supported', 'contradicted', 'no effect that matters', 'undecided', 'contradicted', 'supported', 'supported']
+
+
+def test_predictions_that_were_edited_are_not_read(pairs):
+    file = pairs[2]/'runs'/pairs[0][0]['run_id']/'predictions.csv'
+    first = file.read_text().split('\n')[1]
+    assert first == '00,a,a,1,1,0', first
+    for wrong in ('00,a,b,0,1,0', '00,a,a,0,1,0', '00,b,a,1,1,0'):
+        file.write_text(file.read_text().replace(first, wrong))
+        with pytest.raises(ValueError, match='edited'): R.load_predictions(file)
+        file.write_text(file.read_text().replace(wrong, first))
+    assert R.load_predictions(file).labels[0] == 0
 
 
 def test_comparisons_of_a_table(pairs):

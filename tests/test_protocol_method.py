@@ -264,18 +264,20 @@ def test_the_sum_of_the_losses():
     p = {n: torch.tensor(v) for n, v in (('focal', 2.), ('contrast', 3.), ('distill', 5.))}
     assert L.total_loss(p).item() == pytest.approx(2 + .1*3 + .02*5)
     assert L.total_loss(p, dict(contrast=7., distill=.5)).item() == pytest.approx(2 + 21 + 2.5)
+    with pytest.raises(FloatingPointError, match='distill'): L.total_loss(p | dict(distill=torch.tensor(float('nan'))))
 
 
 # ---- k ---------------------------------------------------------------------------------------------------------------
 
 def test_k_by_hand():
     s = KScheduler(k0=100, k_min=20, k_max=140, delta_k=10, beta=.2, alpha=.2)
-    ema, k = None, 100.
-    for loss in (5., 4., 6., 6., 6.5, 1., *[9. - .01*i for i in range(12)], *[20. + i for i in range(20)]):
+    ema, k, low = None, 100., 1e9
+    for loss in (5., 4., 6., 6., 6.5, 1., *[9. - .01*i for i in range(20)], *[20. + i for i in range(20)]):
+        low = min(k, 1e9 if ema is None else low)
         got, old = s.step(loss), ema
         ema = loss if old is None else .2*old + .8*loss
         if old is not None: k = min(max(k + .8*(10 if ema >= old else -10), 20), 140)
         assert got == math.floor(k)
-    assert k == 140
+    assert k == 140 and low == 20
     assert [k_change(d, r) for r in ('symmetric', 'up80_down50', 'up50_down80') for d in (.5, -.5)] == [50, -50, 80, -50, 50, -80]
     assert k_change(-.5, 'gain') == -40 and k_change(.5, 'fixed') == 0

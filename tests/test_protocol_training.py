@@ -170,7 +170,45 @@ def test_other_validation_images_change_the_choice_but_not_the_training():
     assert found[0]['best_epoch'] > found[1]['best_epoch']
 
 
+class Scripted(torch.nn.Module):
+    "A model that learns nothing: after each pass over the training images it gives the answers written for that epoch."
+    def __init__(self, answers):
+        super().__init__()
+        self.answers, self.w = torch.tensor(answers), torch.nn.Parameter(torch.zeros(3))
+        self.register_buffer('epoch', torch.tensor(0))
+
+    def forward(self, images):
+        if self.training:
+            self.epoch += 1
+            return self.w.expand(len(images), 3)
+        return 5.*torch.eye(3)[self.answers[self.epoch - 1, (images[:, 0, 0, 0]*255).round().long()]]
+
+
+def scripted(*answers):
+    "Run the answers of some epochs for six validation images, of classes 0 0 0 0 1 2, which are the first of the set."
+    x = np.zeros((9, 1, 8, 8), np.uint8)
+    x[:, 0, 0, 0] = np.arange(9)
+    images = ImageSet(x, [0, 0, 0, 0, 1, 2, 0, 1, 2], [str(i) for i in range(9)], [str(i) for i in range(9)], CLASSES)
+    model = Scripted([[*a, 0, 1, 2] for a in answers])
+    found = fit(model, images, dict(train=np.arange(6, 9), val=np.arange(6)), Recipe(epochs=len(answers), batch_size=8), show=False)
+    return found, model, [(e['val']['accuracy'], e['val']['macro_f1']) for e in found['history']]
+
+
+def test_the_epoch_is_chosen_by_macro_f1_and_not_by_accuracy():
+    found, model, scores = scripted([1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 1, 2, 1, 2], [0, 1, 1, 2, 2, 1])
+    assert [a for a, _ in scores] == pytest.approx([1/3, 2/3, 2/3, 1/6], abs=1e-5)
+    assert [f for _, f in scores] == pytest.approx([(4/8)/3, .8/3, (2*2/6 + 2*2/3)/3, (2/5)/3], abs=1e-5)
+    assert found['best_epoch'] == 3 and model.epoch == 3
+    found, model, scores = scripted([0, 0, 1, 2, 1, 2], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0])
+    assert scores[1][0] > scores[0][0] and scores[1][1] < scores[0][1] and (found['best_epoch'], int(model.epoch)) == (1, 1)
+
+
 def test_of_equally_good_epochs_the_first_is_kept():
+    found, model, scores = scripted([0, 0, 0, 0, 0, 0], [0, 0, 1, 2, 1, 2], [0, 0, 2, 1, 1, 2], [1, 2, 0, 0, 1, 2])
+    assert scores[1] == scores[2] == scores[3] > scores[0] and (found['best_epoch'], int(model.epoch)) == (2, 2)
+
+
+def test_of_epochs_without_a_step_the_first_is_kept():
     images = cells()
     at, model = three(images), build_model('tiny_cnn', '', images, 0)
     found = fit(model, images, at, Recipe(epochs=3, batch_size=8, lr=1e-12, ema=.999), show=False)
@@ -424,6 +462,18 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images():
     at, model = three(images), build_model('tiny_cnn', '', images, 0)
     with torch.no_grad(): model.net[-1].weight.fill_(float('nan'))
     with pytest.raises(NonFiniteLoss, match='cell 0'): fit(model, images, at, Recipe(epochs=1), show=False)
+
+
+def test_a_damaged_state_is_not_taken_up(tmp_path):
+    images = cells()
+    at, state = three(images), tmp_path/'state'
+    fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), state, show=False)
+    content = bytearray(state.read_bytes())
+    content[-3] ^= 16
+    state.write_bytes(content)
+    with pytest.raises(ValueError, match='damaged'): fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), state, show=False)
+    fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), other := tmp_path/'other', show=False)
+    with pytest.raises(ValueError, match='another recipe'): fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1, lr=.5), other, show=False)
 
 
 # ---- Mixed precision -------------------------------------------------------------------------------------------------
