@@ -15,6 +15,7 @@ import torch
 from sparseattnnet.data.images import ImageSet
 from sparseattnnet.data.splits import Split, make_split
 from sparseattnnet.learn import records as R
+from sparseattnnet.learn.baselines import build_baseline
 from sparseattnnet.learn.loop import NonFiniteLoss, epoch_batches, fit, one_cycle, predict, training_batch, update_ema
 from sparseattnnet.learn.recipe import Recipe, make_recipe, with_augment
 from sparseattnnet.learn.run import RunSpec, build_model, train_run
@@ -383,7 +384,7 @@ def test_first_weights_depend_on_the_seed_alone():
         made = []
         for seed, noise in ((0, 1), (0, 2), (1, 1)):
             torch.manual_seed(noise)
-            made.append(build_model(name, 'corrected', images, seed).state_dict())
+            made.append((build_model(name, 'corrected', images, seed) if name == 'sparseattnnet' else build_baseline(name, 3, seed=seed, channels=1)).state_dict())
         assert same(made[0], made[1]) and not same(made[0], made[2])
 
 
@@ -412,10 +413,10 @@ def test_augmentation_changes_training_images_alone():
 
 
 def test_who_is_augmented():
-    quiet = lambda line: None
-    assert [with_augment('auto', 'opd', p, 'full', quiet) for p in ('corrected', 'faithful', '')] == [True, False, True]
-    assert not any(with_augment('auto', 'opd', 'corrected', p, quiet) for p in ('smoke', 'quick')) and not with_augment('auto', 'fluorescence', say=quiet)
-    assert with_augment('on', 'opd', 'faithful', 'quick', quiet) and not with_augment('off', 'opd', 'corrected', 'full', quiet)
+    asked = lambda *a, **k: with_augment(*a, say=lambda line: None, **k)
+    assert [asked('auto', 'opd', profile=p) for p in ('full', 'quick', 'smoke')] == [True, False, False] and not asked('auto', 'fluorescence', profile='full')
+    assert asked('on', 'opd', profile='quick') and not asked('off', 'opd', profile='full')
+    with pytest.raises(ValueError, match='fluorescence'): asked('on', 'fluorescence', profile='full')
 
 
 def test_predict_puts_the_model_back_and_ignores_the_size_of_batches():
