@@ -43,8 +43,8 @@ def test_fit_range_takes_the_percentiles_of_the_images_it_is_given():
 
 
 def test_a_batch_maps_the_range_to_0_and_1_and_clips():
-    s = replace(images(4), images=np.linspace(-10, 30, 4*81, dtype=np.float32).reshape(4, 1, 9, 9), value_range=(0, 20))
-    assert s.batch(slice(None)).numpy() == pytest.approx(np.clip(s.images/20, 0, 1), abs=1e-6)
+    s = replace(images(4), images=np.linspace(-10, 30, 4*81, dtype=np.float32).reshape(4, 1, 9, 9), value_range=(-5, 20))
+    assert s.batch(slice(None)).numpy() == pytest.approx(np.clip((s.images + 5)/25, 0, 1), abs=1e-6)
     assert s.batch([2]).shape == (1, 1, 9, 9) and images(3).with_range(0, 1).batch([1, 2]).shape[0] == 2
 
 

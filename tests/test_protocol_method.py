@@ -224,6 +224,12 @@ def test_focal_loss_by_hand():
     assert weighted == pytest.approx((.5*plain[0] + 3*plain[1] + .5*plain[2])/3, rel=1e-5)
 
 
+def test_class_weights_are_inverse_to_the_counts():
+    w = L.class_weights([5, 20, 80])
+    assert (w*torch.tensor([5, 20, 80])).tolist() == pytest.approx([5*w[0].item()]*3) and w[0] > w[2] > 0
+    with pytest.raises(ValueError, match='no training image'): L.class_weights([3, 0])
+
+
 def similarities(z, tau):
     z = z/np.linalg.norm(z, axis=1, keepdims=True)
     return z @ z.T/tau
