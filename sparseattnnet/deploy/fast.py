@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CONV', 'DEAL', 'SPILL', 'INF', 'EPS', 'TOP', 'fold_norm', 'Head', 'plan_head', 'Planes', 'Plan', 'Coarse',
            'plan_coarse', 'run_coarse', 'unfold_map', 'make_keys', 'bisect', 'bracket', 'kth_key', 'round_few',
-           'sigmoid', 'tie_range', 'select', 'Fine', 'plan_fine', 'fill_gates', 'gray_row', 'token_rows', 'embed_rows',
+           'sigmoid', 'tie_range', 'select', 'Fine', 'plan_fine', 'fill_gates', 'value_row', 'token_rows', 'embed_rows',
            'read_out', 'mean_features', 'classify', 'in_range', 'Room', 'run_images', 'run_fine', 'FastOutput',
            'FastEngine', 'load_fast']
 
@@ -494,20 +494,23 @@ def fill_gates(
 
 # %% ../../nbs/deploy/fast.ipynb #6e6c03bc
 @quick_jit
-def gray_row(
+def value_row(
     image, # float32 (C, H*W)
+    c, # which channel, where the values are not grey
+    gray, # whether they are
     idx, # int32 (TILE,), selected pixels
     row, # float32 (TILE,), written
 ):
-    "Grey values: luma of three channels, else the mean."
-    if len(image) == 3:
+    "Values of a channel, or grey values: luma of three channels, else the mean."
+    if gray and len(image) == 3:
         for j in range(TILE): row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2, idx[j]]
-        return
-    share = np.float32(1)/np.float32(len(image))
-    row[:] = 0
-    for c in range(len(image)):
-        for j in range(TILE): row[j] += image[c, idx[j]]
-    for j in range(TILE): row[j] *= share
+    elif gray:
+        row[:] = 0
+        for i in range(len(image)):
+            for j in range(TILE): row[j] += image[i, idx[j]]
+        for j in range(TILE): row[j] /= np.float32(len(image))
+    else:
+        for j in range(TILE): row[j] = image[c, idx[j]]
 
 # %% ../../nbs/deploy/fast.ipynb #4d967837
 @quick_jit
@@ -528,9 +531,7 @@ def token_rows(
         m[o + j], m[o + TILE + j], place[j] = xs[column], ys[line], across[column] + down[line]
     for c in range(1 if gray else len(image)):
         row = m[o + n*TILE:o + (n + 1)*TILE]
-        if gray: gray_row(image, idx, row)
-        else:
-            for j in range(TILE): row[j] = image[c, idx[j]]
+        value_row(image, c, gray, idx, row)
         n += 1
     if waves:
         for i in range(4):
@@ -762,6 +763,17 @@ def _threads(self:FastEngine): # a process that was forked has none of its paren
     if self.process != os.getpid(): self.pool, self.process = ThreadPoolExecutor(self.threads), os.getpid()
     return self.pool
 
+# %% ../../nbs/deploy/fast.ipynb #2ba0cda0
+def _array(images): # NumPy has no bfloat16
+    if not isinstance(images, torch.Tensor): return np.asarray(images)
+    x = images.detach().cpu()
+    return (x.float() if x.is_floating_point() else x).numpy()
+
+def _complain(image, b):
+    low, high = image.min(), image.max()
+    if not (low >= -NEAR and high <= 1 + NEAR): raise ValueError(out_of_range(low, high, f'values of image {b} of the batch'))
+    raise ValueError(f"scores of image {b} of the batch are NaN: expected numbers; look for a diverged coarse net")
+
 @patch
 def _run(self:FastEngine, images, look):
     x = _array(images)
@@ -777,16 +789,6 @@ def _run(self:FastEngine, images, look):
     self.rooms += rooms # not after an interruption: a thread may still be at work in them
     if bad >= 0: _complain(x[bad], bad)
     return FastOutput(logits, idx, attention)
-
-def _array(images): # NumPy has no bfloat16
-    if not isinstance(images, torch.Tensor): return np.asarray(images)
-    x = images.detach().cpu()
-    return (x.float() if x.is_floating_point() else x).numpy()
-
-def _complain(image, b):
-    low, high = image.min(), image.max()
-    if not (low >= -NEAR and high <= 1 + NEAR): raise ValueError(out_of_range(low, high, f'values of image {b} of the batch'))
-    raise ValueError(f"scores of image {b} of the batch are NaN: expected numbers; look for a diverged coarse net")
 
 # %% ../../nbs/deploy/fast.ipynb #bf94e9fc
 @patch
