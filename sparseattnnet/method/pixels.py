@@ -14,9 +14,12 @@ from torch import Tensor
 # %% ../../nbs/method/pixels.ipynb #719484ea
 NEAR = 1e-3 # how far a value may lie outside of [0, 1]: what rounding leaves there
 
-def recording()->bool: # True while torch compiles, exports or traces
+def recording(
+    x:Tensor, # tells the device
+)->bool: # True while torch compiles, exports, traces, or captures a graph of a GPU
     "Whether torch records a network at this moment, so that no branch may depend on a number."
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export(): return True
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 def out_of_range(
     low, # smallest value
@@ -36,7 +39,7 @@ def check_images(
     if images.ndim != 4 or 0 in images.shape: raise ValueError(f"images of shape {tuple(images.shape)}: expected four axes (B, C, H, W), none of them empty; a single image (C, H, W) needs images[None]")
     if not images.is_floating_point(): raise ValueError(f"images of type {images.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
     if channels is not None and images.shape[1] != channels: raise ValueError(f"images of shape {tuple(images.shape)} have {images.shape[1]} channel(s): expected {channels}; set the channels where the images are read")
-    if values and not recording():
+    if values and not recording(images):
         low, high = images.detach().aminmax()
         if not ((low >= -NEAR) & (high <= 1 + NEAR)): raise ValueError(out_of_range(low, high))
     return images
