@@ -352,9 +352,9 @@ class FusedNet(FoldedNet):
         k:int, # pixels to select
         numbers:str='float32', # a key of `NUMBERS`
     ):
+        if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
         if triton is None: raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on Linux, or use FoldedNet")
         if numbers not in NUMBERS: raise ValueError(f"numbers={numbers!r}: expected one of {', '.join(NUMBERS)}")
-        if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
         super().__init__(model, H, W, k)
         self.maps, self.precision = NUMBERS[numbers]
         self.tokens = dict(float32=16, tfloat32=32, float16=64)[numbers] # of a tile
