@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['GPU_ENGINES', 'lazily', 'plain_net', 'onnx_bytes', 'onnxruntime_engine', 'openvino_engine', 'split_engine',
-           'EngineMissing', 'compiled_engine', 'graphed', 'fast_engine', 'triton_engine', 'in_bfloat16', 'engines_for']
+           'in_one_thread', 'EngineMissing', 'compiled_engine', 'replayed', 'graphed', 'fast_engine', 'triton_engine',
+           'in_bfloat16', 'engines_for']
 
 # %% ../../nbs/deploy/engines.ipynb #44dd66c8
 import copy
 import io
 import os
 import shutil
+import threading
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +31,14 @@ def lazily(
     make, # function of the first images that gives the function to call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "Make ready at the first call; every later call must be of the same shape."
-    state = []
+    state, once = [], threading.Lock()
     def call(images):
-        if not state: state.extend((tuple(images.shape), make(images)))
-        if tuple(images.shape) != state[0]: raise ValueError(f"images of shape {tuple(images.shape)}: this engine was made ready for {state[0]}; make another")
-        return state[1](images)
+        if not state:
+            with once:
+                if not state: state.append((tuple(images.shape), make(images)))
+        shape, run = state[0]
+        if tuple(images.shape) != shape: raise ValueError(f"images of shape {tuple(images.shape)}: this engine was made ready for {shape}; make another")
+        return run(images)
     return call
 
 # %% ../../nbs/deploy/engines.ipynb #297b4b10
@@ -80,6 +85,7 @@ def onnxruntime_engine(
         return lambda x: torch.from_numpy(s.run(['logits'], {'images': x.numpy()})[0])
     return lazily(make)
 
+# %% ../../nbs/deploy/engines.ipynb #6e2375a3
 def openvino_engine(
     model:nn.Module, # a rival
     k:int|None=None, # selected pixels; None for a dense network
@@ -92,8 +98,14 @@ def openvino_engine(
         net = core.read_model(io.BytesIO(onnx_bytes(model, k, *images.shape[2:])))
         net.reshape({'images': list(images.shape)})
         ready = core.compile_model(net, 'CPU', dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32', INFERENCE_NUM_THREADS=threads or torch.get_num_threads()))
-        run, out = ready.create_infer_request(), ready.output('logits')
-        return lambda x: torch.from_numpy(run.infer({'images': x.numpy()}, share_inputs=True)[out].copy())
+        free, out = [ready.create_infer_request()], ready.output('logits')
+        def run(x):
+            try: request = free.pop() # at most one thread gets it
+            except IndexError: request = ready.create_infer_request()
+            logits = torch.from_numpy(request.infer({'images': x.numpy()}, share_inputs=True)[out].copy())
+            free.append(request)
+            return logits
+        return run
     return lazily(make)
 
 # %% ../../nbs/deploy/engines.ipynb #d874995f
@@ -113,6 +125,17 @@ def split_engine(
         return lazily(make)
     return build
 
+# %% ../../nbs/deploy/engines.ipynb #3b17e5cf
+def in_one_thread(
+    run, # a function of images
+): # the same function, for the thread that is running now
+    "Refuse calls from other threads: PyTorch keeps the graphs that it records by thread."
+    mine = threading.get_ident()
+    def call(images):
+        if threading.get_ident() != mine: raise RuntimeError('called from another thread than the one that made this engine ready: PyTorch keeps recorded graphs by thread; make an engine in each thread')
+        return run(images)
+    return call
+
 # %% ../../nbs/deploy/engines.ipynb #78b92c2d
 class EngineMissing(RuntimeError):
     "Raised where an engine lacks what it needs; the message says what."
@@ -130,7 +153,7 @@ def _compiled(net, images, graphs):
             out = ready(x)
             return out if isinstance(out, torch.Tensor) else out[0]
     with how.patch(freezing=True): run(images)
-    return run
+    return in_one_thread(run) if graphs else run
 
 def compiled_engine(
     model:nn.Module, # a rival on its device
@@ -144,10 +167,28 @@ def compiled_engine(
 compiled_engine.layout = torch.channels_last
 
 # %% ../../nbs/deploy/engines.ipynb #058871c2
+def replayed(
+    still:torch.Tensor, # where the recorded commands read images
+    logits:torch.Tensor, # where they write logits
+    replay, # function that runs them
+): # function of images, of that shape, to logits
+    "Copy in, run, copy out: one call at a time, whichever threads call, on whichever stream."
+    turn, done = threading.Lock(), torch.cuda.Event() if still.is_cuda else None
+    def run(images):
+        if images.shape != still.shape: raise ValueError(f"images of shape {tuple(images.shape)}: recorded for {tuple(still.shape)}; record another")
+        with turn:
+            if done: torch.cuda.current_stream().wait_event(done)
+            still.copy_(images)
+            replay()
+            out = logits.clone()
+            if done: done.record()
+        return out
+    return run
+
 def graphed(
     net, # a network, or another function of images, that always does the same on the GPU: images to logits and more
     images:torch.Tensor, # images of the shape to come, on the GPU
-): # function of images to logits, which are overwritten by its next call
+): # function of images to logits
     "Record a call as a CUDA graph."
     still, side = images.clone(), torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -156,11 +197,7 @@ def graphed(
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.inference_mode(), torch.cuda.graph(graph): logits, *_ = net(still)
-    def run(images):
-        still.copy_(images)
-        graph.replay()
-        return logits
-    return run
+    return replayed(still, logits, graph.replay)
 
 # %% ../../nbs/deploy/engines.ipynb #6022d102
 def fast_engine(
@@ -179,6 +216,7 @@ def triton_engine(
     "The network in Triton's kernels, recorded as a graph; on a GPU alone."
     def build(model, k):
         if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
+        if model.config.channels not in gpu.TRIED_CHANNELS: raise EngineMissing(gpu.untried(model.config.channels))
         if gpu.triton is None: raise EngineMissing('Triton is not installed; it comes with PyTorch for CUDA, or by `pip install triton`')
         return lazily(lambda images: graphed(gpu.FusedNet(model, *images.shape[2:], k, numbers).to(images.device), images))
     build.only, build.device = SparseAttnNet, 'cuda'

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from .export import FoldedNet, trial_images
 from ..method.model import SparseAttnNet, preset
+from ..method.pixels import check_images
 from ..method.sampler import top_k
 
 # %% auto #0
-__all__ = ['PART', 'NUMBERS', 'TRIED', 'NEAR', 'count_kernel', 'part_kernel', 'place_kernel', 'round_power', 'select', 'FusedNet',
-           'try_kernels', 'kept', 'machine_code']
+__all__ = ['PART', 'NUMBERS', 'TRIED_CHANNELS', 'TRIED', 'NEAR', 'count_kernel', 'part_kernel', 'place_kernel', 'round_power',
+           'select', 'untried', 'FusedNet', 'try_kernels', 'kept', 'machine_code']
 
 # %% ../../nbs/deploy/gpu.ipynb #f6387901
 try:
@@ -334,8 +335,16 @@ def _whole(w, groups): # (out, in, …), the weight of a convolution in groups a
     for g in range(groups): full[g*o:(g + 1)*o, g*i:(g + 1)*i] = w[g*o:(g + 1)*o]
     return full
 
+TRIED_CHANNELS = 1, 3 # with which the kernels have run on a GPU
+
+def untried(
+    channels:int, # number of channels
+)->str: # the sentence
+    "What an error says about a number of channels that no GPU has seen."
+    return f"channels={channels}: the GPU kernels were tried with {' and '.join(map(str, TRIED_CHANNELS))} channels; use FoldedNet or PyTorch compiled, or add the number to TRIED_CHANNELS and run try_kernels"
+
 class FusedNet(FoldedNet):
-    "The folded network in Triton: images to logits and selected pixels, these ascending."
+    "The folded network in Triton: images to logits and selected pixels, these ascending; for 1 or 3 channels."
     def __init__(self,
         model:SparseAttnNet, # a trained model
         H:int, # image height, px
@@ -343,6 +352,7 @@ class FusedNet(FoldedNet):
         k:int, # pixels to select
         numbers:str='float32', # a key of `NUMBERS`
     ):
+        if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
         if triton is None: raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on Linux, or use FoldedNet")
         if numbers not in NUMBERS: raise ValueError(f"numbers={numbers!r}: expected one of {', '.join(NUMBERS)}")
         super().__init__(model, H, W, k)
@@ -413,6 +423,7 @@ def _check(self:FusedNet, images): # a kernel would read whatever lies there
     if images.ndim != 4 or tuple(images.shape[1:]) != want or images.dtype != torch.float32: raise ValueError(f"images of shape {tuple(images.shape)} and type {images.dtype}: expected float32 (B, {', '.join(map(str, want))})")
     if not images.is_cuda and os.environ.get('TRITON_INTERPRET') != '1': raise ValueError(f"images on {images.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set TRITON_INTERPRET=1 to try the kernels slowly")
     if len(images)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31: raise ValueError(f"batch of {len(images)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
+    check_images(images, values=True) # not while a graph is captured
 
 @patch
 def forward(self:FusedNet,

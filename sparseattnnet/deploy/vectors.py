@@ -46,9 +46,13 @@ def jit(
     f=None, # a function; None returns a decorator
     **how, # what else numba's njit takes
 ):
-    "Compile as numba does, without Python's lock; keep the result on disk if the function stands in one of these modules."
+    "Compile as numba does, without Python's lock; keep the result on disk if the function stands in one of these modules and a folder can be written."
     if f is None: return partial(jit, **how)
-    return njit(nogil=True, cache=HOME is not None and Path(f.__code__.co_filename).parent == HOME, **how)(f)
+    if HOME is None or Path(f.__code__.co_filename).parent != HOME: return njit(nogil=True, **how)(f)
+    try: return njit(nogil=True, cache=True, **how)(f)
+    except RuntimeError as e: # neither beside the module, nor at home, nor in NUMBA_CACHE_DIR
+        if 'no locator' not in str(e): raise
+        return njit(nogil=True, **how)(f)
 
 HOME = Path(__file__).parent if '__file__' in globals() else None
 if HOME: drop_old(HOME)

@@ -9,7 +9,7 @@ __all__ = ['COARSE_SHAPES', 'cell_index', 'take_features', 'OnCells', 'CoarseMap
 import torch
 from torch import Tensor, nn
 from typing import NamedTuple
-from .pixels import check_images
+from .pixels import check_images, without_autocast
 
 # %% ../../nbs/method/coarse.ipynb #a1a92cfa
 COARSE_SHAPES = {
@@ -87,7 +87,7 @@ class CoarseMap(NamedTuple):
 
 # %% ../../nbs/method/coarse.ipynb #b84edefe
 class CoarseAttention(OnCells):
-    "Eqs. 2–3: images (B, C, H, W) in, `CoarseMap` out, for any H, W ≥ 8."
+    "Eqs. 2–3: images (B, C, H, W) in, `CoarseMap` out, for any H, W ≥ 8; in the precision of its weights, whatever autocast says."
     def __init__(self,
         channels:int=1, # image channels C
         shape:str='strided', # one of `COARSE_SHAPES`
@@ -109,6 +109,7 @@ class CoarseAttention(OnCells):
     )->CoarseMap: # logits, attention, features, z
         H, W = check_images(images, self.channels).shape[2:]
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8; pad or enlarge them")
-        features = self.conv(images)
-        logits = self.unfold(self.head(features))[:, 0, :H, :W]
-        return CoarseMap(logits, logits.sigmoid(), features, features.mean((2, 3)))
+        with without_autocast(images):
+            features = self.conv(images.to(self.head[0].weight.dtype))
+            logits = self.unfold(self.head(features))[:, 0, :H, :W]
+            return CoarseMap(logits, logits.sigmoid(), features, features.mean((2, 3)))

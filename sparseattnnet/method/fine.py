@@ -8,10 +8,11 @@ __all__ = ['PointEmbedding', 'read_out', 'fine_attention', 'cls_attention', 'Fin
 # %% ../../nbs/method/fine.ipynb #5cc9c5c7
 import torch
 from torch import Tensor, nn
+from .pixels import without_autocast
 
 # %% ../../nbs/method/fine.ipynb #f7bb600e
 class PointEmbedding(nn.Module):
-    "Eq. 4, f_embed: pixels (B, k, in_dim) to tokens (B, k, dim) by Linear, ReLU, Linear, each pixel alone."
+    "Eq. 4, f_embed: pixels (B, k, in_dim) to tokens (B, k, dim) by Linear, ReLU, Linear, each pixel alone; autocast leaves the first layer alone."
     def __init__(self,
         in_dim:int=3, # numbers a pixel: x, y, the values, and what else is appended
         dim:int=48, # token size D
@@ -23,7 +24,9 @@ class PointEmbedding(nn.Module):
     def forward(self,
         p:Tensor, # pixels, (B, k, in_dim)
     )->Tensor: # tokens, (B, k, dim)
-        return self.net(p)
+        first, relu, second = self.net
+        with without_autocast(p): h = first(p.to(first.weight.dtype))
+        return second(relu(h))
 
 # %% ../../nbs/method/fine.ipynb #da797708
 def read_out(

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, CoarseAttention
-from .sampler import centre_k, intensity_k, random_k, resolve_k, top_k
+from .sampler import centre_k, intensity_k, random_by_image, resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .kscheduler import K_READINGS
 
@@ -24,14 +24,14 @@ from .kscheduler import K_READINGS
 @dataclass(frozen=True)
 class _Architecture:
     preset:str='faithful' # the preset it was made from
-    channels:int=1 # image channels, 1 or 3
+    channels:int=1 # image channels, 1 or more
     classes:int=3 # number of classes, at least 2
     coarse_shape:str='strided' # f_conv of Eq. 2, a key of `COARSE_SHAPES` (1)
     coarse_width:int=16 # channels of the coarse net
     coarse_final:str='linear' # last coarse layer: linear, or relu = BN and ReLU to the letter (2)
     select_on:str='attention' # what top-k ranks: attention = Eq. 3, or logits (3)
     select:str='learned' # which pixels: learned, or the controls random, intensity, centre
-    tokens:str='gray' # pixel value in a token: gray (Eq. 1), or channels for (x, y, r, g, b) (10)
+    tokens:str='gray' # pixel value in a token: gray (Eq. 1), or channels for all of them, (x, y, r, g, b) in colour (10)
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
     gate:bool=False # weight each token by its coarse attention (4)
@@ -76,8 +76,8 @@ class SparseAttnConfig(_Losses, _Selection, _Architecture):
 CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'), select_on=('attention', 'logits'),
     select=('learned', 'random', 'intensity', 'centre'),
     tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'),
-    contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'none'), channels=(1, 3), pos_dim=(0, 4))
-_POSITIVE = ('coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
+    contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'none'), pos_dim=(0, 4))
+_POSITIVE = ('channels', 'coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
 _NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill')
 
 def _check_config(c):
@@ -216,7 +216,7 @@ def choose(self:SparseAttnNet,
     if c.select == 'learned': return top_k((m.logits if c.select_on == 'logits' else m.attention).detach(), k)
     if c.select == 'intensity': return intensity_k(images, k)
     if c.select == 'centre': return centre_k(H, W, k, B, images.device)
-    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(images.device)
+    return random_by_image(images, k, int(torch.randint(2**62, ())) if self.training else 0)
 
 # %% ../../nbs/method/model.ipynb #fb443823
 @patch
@@ -224,9 +224,10 @@ def forward(self:SparseAttnNet,
     images:Tensor, # (B, C, H, W) float32 in [0, 1]
     k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
 )->SparseAttnOutput: # logits and what was looked at
-    "Classify a batch; raises ValueError for images or a k that do not fit."
-    c, (H, W) = self.config, images.shape[-2:]
-    check_images(images, c.channels)
+    "Classify a batch; raises ValueError for images or a k that do not fit, and for values outside of [0, 1]."
+    c = self.config
+    images = check_images(images, c.channels, values=True).to(self.classify.skip.weight.dtype)
+    H, W = images.shape[-2:]
     k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
     m = self.coarse(images)
     idx, parts, a = self.choose(images, m, k), [], None
