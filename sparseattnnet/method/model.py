@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, CoarseAttention
-from .sampler import centre_k, intensity_k, random_by_image, resolve_k, top_k
+from .sampler import centre_k, intensity_k, random_k, resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .kscheduler import K_READINGS
 
@@ -216,7 +216,7 @@ def choose(self:SparseAttnNet,
     if c.select == 'learned': return top_k((m.logits if c.select_on == 'logits' else m.attention).detach(), k)
     if c.select == 'intensity': return intensity_k(images, k)
     if c.select == 'centre': return centre_k(H, W, k, B, images.device)
-    return random_by_image(images, k, int(torch.randint(2**62, ())) if self.training else 0)
+    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(images.device)
 
 # %% ../../nbs/method/model.ipynb #fb443823
 @patch
