@@ -32,13 +32,13 @@ def lazily(
 ): # function of images (B, C, H, W) to logits (B, classes)
     "Make ready at the first call; every later call must be of the same shape."
     state, once = [], threading.Lock()
-    def call(images):
+    def call(x):
         if not state:
             with once:
-                if not state: state.append((tuple(images.shape), make(images)))
+                if not state: state.append((tuple(x.shape), make(x)))
         shape, run = state[0]
-        if tuple(images.shape) != shape: raise ValueError(f"images of shape {tuple(images.shape)}: this engine was made ready for {shape}; make another")
-        return run(images)
+        if tuple(x.shape) != shape: raise ValueError(f"images of shape {tuple(x.shape)}: this engine was made ready for {shape}; make another")
+        return run(x)
     return call
 
 # %% ../../nbs/deploy/engines.ipynb #297b4b10
@@ -131,9 +131,9 @@ def in_one_thread(
 ): # the same function, for the thread that is running now
     "Refuse calls from other threads: PyTorch keeps the graphs that it records by thread."
     mine = threading.get_ident()
-    def call(images):
+    def call(x):
         if threading.get_ident() != mine: raise RuntimeError('called from another thread than the one that made this engine ready: PyTorch keeps recorded graphs by thread; make an engine in each thread')
-        return run(images)
+        return run(x)
     return call
 
 # %% ../../nbs/deploy/engines.ipynb #78b92c2d
@@ -141,7 +141,7 @@ class EngineMissing(RuntimeError):
     "Raised where an engine lacks what it needs; the message says what."
 
 def _apart(net): # PyTorch keeps what it compiled by function, and looks through it at each call: each network has one of its own
-    def forward(images): return net(images)
+    def forward(x): return net(x)
     return types.FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
 
 def _compiled(net, images, graphs):
@@ -162,7 +162,7 @@ def compiled_engine(
     "PyTorch compiled, channels last, weights frozen; on a GPU with graphs."
     cuda = any(p.is_cuda for p in model.parameters())
     if not cuda and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'c++')))): raise EngineMissing('torch.compile needs a C++ compiler on a CPU; install g++, or leave this engine out')
-    return lazily(lambda images: _compiled(plain_net(model, k, *images.shape[2:]), images, cuda))
+    return lazily(lambda x: _compiled(plain_net(model, k, *x.shape[2:]), x, cuda))
 
 compiled_engine.layout = torch.channels_last
 
@@ -174,11 +174,11 @@ def replayed(
 ): # function of images, of that shape, to logits
     "Copy in, run, copy out: one call at a time, whichever threads call, on whichever stream."
     turn, done = threading.Lock(), torch.cuda.Event() if still.is_cuda else None
-    def run(images):
-        if images.shape != still.shape: raise ValueError(f"images of shape {tuple(images.shape)}: recorded for {tuple(still.shape)}; record another")
+    def run(x):
+        if x.shape != still.shape: raise ValueError(f"images of shape {tuple(x.shape)}: recorded for {tuple(still.shape)}; record another")
         with turn:
             if done: torch.cuda.current_stream().wait_event(done)
-            still.copy_(images)
+            still.copy_(x)
             replay()
             out = logits.clone()
             if done: done.record()
@@ -187,10 +187,10 @@ def replayed(
 
 def graphed(
     net, # a network, or another function of images, that always does the same on the GPU: images to logits and more
-    images:torch.Tensor, # images of the shape to come, on the GPU
+    x:torch.Tensor, # images of the shape to come, on the GPU
 ): # function of images to logits
     "Record a call as a CUDA graph."
-    still, side = images.clone(), torch.cuda.Stream()
+    still, side = x.clone(), torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.inference_mode(), torch.cuda.stream(side):
         for _ in range(2): net(still) # what is compiled at the first call must not be recorded
@@ -218,7 +218,7 @@ def triton_engine(
         if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
         if model.config.channels not in gpu.TRIED_CHANNELS: raise EngineMissing(gpu.untried(model.config.channels))
         if gpu.triton is None: raise EngineMissing('Triton is not installed; it comes with PyTorch for CUDA, or by `pip install triton`')
-        return lazily(lambda images: graphed(gpu.FusedNet(model, *images.shape[2:], k, numbers).to(images.device), images))
+        return lazily(lambda x: graphed(gpu.FusedNet(model, *x.shape[2:], k, numbers).to(x.device), x))
     build.only, build.device = SparseAttnNet, 'cuda'
     return build
 

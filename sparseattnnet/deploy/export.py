@@ -84,20 +84,20 @@ def _take(planes, idx): # planes (B, C, h, w) at places (B, k): (B, k, C)
     return rows.reshape(-1, rows.shape[2])[idx + first[:, None]]
 
 @patch
-def _tokens(self:FoldedNet, images, features, idx): # (B, k, width of a token)
+def _tokens(self:FoldedNet, x, features, idx): # (B, k, width of a token)
     c = self.config
     gray = c.tokens == 'gray' and c.channels > 1
-    parts = [self.xy[idx], _take((images*self.luma).sum(1, keepdim=True) if gray else images, idx)]
+    parts = [self.xy[idx], _take((x*self.luma).sum(1, keepdim=True) if gray else x, idx)]
     if c.pos_dim: parts.append(self.waves[idx])
     if c.enrich: parts.append(_take(features, self.cell_of[idx]))
     return torch.cat(parts, 2)
 
 @patch
-def _read(self:FoldedNet, images, features, scores):
+def _read(self:FoldedNet, x, features, scores):
     c, attention = self.config, scores.sigmoid()
     ask = asked_pixels(self.k, self.H*self.W) if torch.onnx.is_in_onnx_export() else self.k
     idx = (attention if c.select_on == 'attention' else scores).topk(ask, 1).indices[:, :self.k]
-    with without_autocast(images): h = F.linear(self._tokens(images, features, idx), self.w1, self.b1).relu()
+    with without_autocast(x): h = F.linear(self._tokens(x, features, idx), self.w1, self.b1).relu()
     r = F.linear(h, self.w2, self.b2).relu()
     g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
     s = (g[:, None] @ r)[:, 0] + self.at_cls + (self.k + 1)*self.eps
@@ -107,9 +107,9 @@ def _read(self:FoldedNet, images, features, scores):
 
 # %% ../../nbs/deploy/export.ipynb #20652d91
 @patch
-def _check(self:FoldedNet, images):
-    check_images(images, self.config.channels, values=True)
-    if tuple(images.shape[2:]) != (self.H, self.W): raise ValueError(f"images of {images.shape[2]}×{images.shape[3]} pixels: this network was made for {self.H}×{self.W}; make one for that size")
+def _check(self:FoldedNet, x):
+    check_images(x, self.config.channels, values=True)
+    if tuple(x.shape[2:]) != (self.H, self.W): raise ValueError(f"images of {x.shape[2]}×{x.shape[3]} pixels: this network was made for {self.H}×{self.W}; make one for that size")
 
 @patch
 def _map(self:FoldedNet, images): # coarse features, scores of all pixels
@@ -239,13 +239,13 @@ def check_files(
     folder:Path, # where the files are
     model:SparseAttnNet, # the model
     k:int, # pixels it selects
-    images:np.ndarray, # float32 (n, C, H, W)
+    x:np.ndarray, # float32 (n, C, H, W)
 )->dict: # reader -> what `parity` found
     "Try every file in every reader that is installed; raises ExportFailed where one does not do what the model does."
     found = {}
     for name, (file, reader) in READERS.items():
         if (folder/file).exists() and find_spec(name):
-            f = found[name] = parity(reader(folder/file), model, k, images)
+            f = found[name] = parity(reader(folder/file), model, k, x)
             if f['largest'] > TOLERANCE or f['slack'] > TOLERANCE: raise ExportFailed(f"{folder/file} in {name} differs from the model by {f['largest']:.2g} in a logit and {f['slack']:.2g} in a score: expected at most {TOLERANCE:g}")
     return found
 
@@ -299,18 +299,18 @@ QUANTISED, KEPT = ('convolutions', 'everything'), .98
 def quantise_onnx(
     source:str|Path, # float32 file, as `export_onnx` writes it
     target:str|Path, # 8-bit file to write
-    images:np.ndarray, # float32 (n, C, H, W) in [0, 1], real ones: they set the limits
+    x:np.ndarray, # float32 (n, C, H, W) in [0, 1], real ones: they set the limits
     what:str='convolutions', # one of `QUANTISED`
 )->None:
     "Write an ONNX file whose convolutions, or all products, are in 8-bit whole numbers."
     import onnx
     from onnxruntime import quantization as Q
     if what not in QUANTISED: raise ValueError(f"what={what!r}: choose one of {', '.join(map(repr, QUANTISED))}")
-    if np.ndim(images) != 4 or not len(images): raise ValueError(f"images of shape {np.shape(images)}: expected (n, C, H, W), real images by which to set the limits")
-    low, high = np.min(images), np.max(images)
+    if np.ndim(x) != 4 or not len(x): raise ValueError(f"images of shape {np.shape(x)}: expected (n, C, H, W), real images by which to set the limits")
+    low, high = np.min(x), np.max(x)
     if not (low >= -NEAR and high <= 1 + NEAR): raise ValueError(out_of_range(low, high))
     class Images(Q.CalibrationDataReader):
-        rest = iter([dict(images=np.ascontiguousarray(images[i:i + 16], np.float32)) for i in range(0, len(images), 16)])
+        rest = iter([dict(images=np.ascontiguousarray(x[i:i + 16], np.float32)) for i in range(0, len(x), 16)])
         def get_next(self): return next(self.rest, None)
     with TemporaryDirectory() as d, R.atomic_path(target) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -322,12 +322,12 @@ def quantise_onnx(
             nodes_to_quantize=named('Conv')[1:-1] if what == 'convolutions' else named('Conv', 'MatMul', 'Gemm'))
 
 # %% ../../nbs/deploy/export.ipynb #1e944f8d
-def _add_int8(folder, images, shape): # what the card says about the 8-bit file
-    images = np.asarray(images, np.float32)
-    if images.ndim != 4 or images.shape[1:] != tuple(shape) or len(images) < 2: raise ValueError(f"int8: images of shape {images.shape}: expected (n, {', '.join(map(str, shape))}) with n of at least 2, better some hundred")
+def _add_int8(folder, x, shape): # what the card says about the 8-bit file
+    x = np.asarray(x, np.float32)
+    if x.ndim != 4 or x.shape[1:] != tuple(shape) or len(x) < 2: raise ValueError(f"int8: images of shape {x.shape}: expected (n, {', '.join(map(str, shape))}) with n of at least 2, better some hundred")
     file = folder/'model.int8.onnx'
-    quantise_onnx(folder/'model.onnx', file, images[::2])
-    judges = images[1::2]
+    quantise_onnx(folder/'model.onnx', file, x[::2])
+    judges = x[1::2]
     both = [np.concatenate([run(judges[i:i + 32])[0] for i in range(0, len(judges), 32)]) for run in (_in_onnxruntime(folder/'model.onnx'), _in_onnxruntime(file))]
     same = float((both[0].argmax(1) == both[1].argmax(1)).mean())
     if same < KEPT:

@@ -662,7 +662,7 @@ class Room(NamedTuple):
 # %% ../../nbs/deploy/fast.ipynb #2abc3475
 @jit
 def run_images(
-    images, # float32 (B, C, H, W)
+    x, # float32 (B, C, H, W)
     first, # image to begin with
     step, # from one image to the next
     coarse, # a `Coarse`
@@ -675,10 +675,10 @@ def run_images(
     attention, # float32 (B, k), or empty
 ):
     "Classify images; returns −1, or the number of an image whose values are not in [0, 1] or whose scores are NaN."
-    for b in range(first, len(images), step):
-        if not in_range(images[b]): return b
-        run_coarse(room.memory, coarse, images[b])
-        if (use[0] or len(idx)) and not run_fine(images[b], coarse, fine, use[0], room, idx[b:b + 1], attention[b:b + 1]): return b
+    for b in range(first, len(x), step):
+        if not in_range(x[b]): return b
+        run_coarse(room.memory, coarse, x[b])
+        if (use[0] or len(idx)) and not run_fine(x[b], coarse, fine, use[0], room, idx[b:b + 1], attention[b:b + 1]): return b
         if use[1]: mean_features(room.memory, coarse.features, room.v[len(room.v) - coarse.features.count:])
         classify(room.v, head, room.hidden, logits[b])
     return -1
@@ -793,17 +793,17 @@ def _run(self:FastEngine, images, look):
 # %% ../../nbs/deploy/fast.ipynb #bf94e9fc
 @patch
 def __call__(self:FastEngine,
-    images, # float (B, C, H, W) in [0, 1], NumPy or torch
+    x, # float (B, C, H, W) in [0, 1], NumPy or torch
 )->np.ndarray: # logits, float32 (B, classes)
     "Logits of a batch; raises ValueError for images that do not fit, values outside of [0, 1], and scores that are NaN."
-    return self._run(images, False).logits
+    return self._run(x, False).logits
 
 @patch
 def look(self:FastEngine,
-    images, # float (B, C, H, W) in [0, 1], NumPy or torch
+    x, # float (B, C, H, W) in [0, 1], NumPy or torch
 )->FastOutput: # logits, selected pixels, fine attention
     "The same, with what was looked at."
-    return self._run(images, True)
+    return self._run(x, True)
 
 @patch(as_prop=True)
 def bytes(self:FastEngine)->int:

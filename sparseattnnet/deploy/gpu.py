@@ -407,35 +407,35 @@ def _coarse(self:FusedNet, images, scores, hist): # last map, sums of its tiles
     return x, sums
 
 @patch
-def _fine(self:FusedNet, images, features, scores, hist): # pixels, state of the attention
-    c, (D, high, wide), n, B = self.config, self.shapes[-2][3:], self.H*self.W, len(images)
+def _fine(self:FusedNet, x, features, scores, hist): # pixels, state of the attention
+    c, (D, high, wide), n, B = self.config, self.shapes[-2][3:], self.H*self.W, len(x)
     idx = select(scores.sigmoid() if c.select_on == 'attention' else scores, self.k, hist)
-    planes = images if self.planes == c.channels else (images*self.luma).sum(1, keepdim=True)
-    state = images.new_empty((B, 4 if B >= 32 else 8, self.width + 4, self.width))
+    planes = x if self.planes == c.channels else (x*self.luma).sum(1, keepdim=True)
+    state = x.new_empty((B, 4 if B >= 32 else 8, self.width + 4, self.width))
     _read[state.shape[:2]](idx, planes, features, scores, self.places, self.p1, self.c1, self.p2, self.c2, state, self.k, n, self.W, high*wide, wide,
         PLACES=self.places.shape[1], CHANNELS=self.planes, GATE=c.gate, ENRICH=c.enrich, CELL=self.cell, T=self.tokens, I=self.front, D=self.width, C=D, PRECISION=self.precision)
     return idx, state
 
 # %% ../../nbs/deploy/gpu.ipynb #4bb168d6
 @patch
-def _check(self:FusedNet, images): # a kernel would read whatever lies there
+def _check(self:FusedNet, x): # a kernel would read whatever lies there
     want = self.config.channels, self.H, self.W
-    if images.ndim != 4 or tuple(images.shape[1:]) != want or images.dtype != torch.float32: raise ValueError(f"images of shape {tuple(images.shape)} and type {images.dtype}: expected float32 (B, {', '.join(map(str, want))})")
-    if not images.is_cuda and os.environ.get('TRITON_INTERPRET') != '1': raise ValueError(f"images on {images.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set TRITON_INTERPRET=1 to try the kernels slowly")
-    if len(images)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31: raise ValueError(f"batch of {len(images)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
-    check_images(images, values=True) # not while a graph is captured
+    if x.ndim != 4 or tuple(x.shape[1:]) != want or x.dtype != torch.float32: raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected float32 (B, {', '.join(map(str, want))})")
+    if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1': raise ValueError(f"images on {x.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set TRITON_INTERPRET=1 to try the kernels slowly")
+    if len(x)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31: raise ValueError(f"batch of {len(x)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
+    check_images(x, values=True) # not while a graph is captured
 
 @patch
 def forward(self:FusedNet,
-    images:Tensor, # float32 (B, C, H, W) in [0, 1]
+    x:Tensor, # float32 (B, C, H, W) in [0, 1]
 )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), ascending; (B, 0) without a fine branch
     "Logits of a batch, and the pixels they were read from; ValueError for images of another shape, type or place."
-    c, B, (D, high, wide) = self.config, len(images), self.shapes[-2][3:]
-    self._check(images)
-    images, scores, hist = images.contiguous(), images.new_empty((B, self.H*self.W)), _counts(B, images.device)
-    features, sums = self._coarse(images, scores, hist)
-    idx, state = self._fine(images, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64), scores)
-    logits, groups = images.new_empty((B, len(self.out))), state.shape[1] if c.use_fine else 1
+    c, B, (D, high, wide) = self.config, len(x), self.shapes[-2][3:]
+    self._check(x)
+    x, scores, hist = x.contiguous(), x.new_empty((B, self.H*self.W)), _counts(B, x.device)
+    features, sums = self._coarse(x, scores, hist)
+    idx, state = self._fine(x, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64), scores)
+    logits, groups = x.new_empty((B, len(self.out))), state.shape[1] if c.use_fine else 1
     _end[(B,)](state, sums, *((self.base, self.ask) if c.use_fine else (scores, scores)), self.to_hidden, self.hidden_at, self.to_skip, self.last, self.last_at, logits,
         self.eps, self.k, groups, sums.shape[1], high*wide, len(self.out), FINE=c.use_fine, COARSE=c.use_coarse, D=self.width if c.use_fine else 16, C=D, U=len(self.hidden_at), K=len(self.last_at), G=8, num_warps=16)
     return logits, idx

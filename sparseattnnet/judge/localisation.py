@@ -152,13 +152,13 @@ def control_maps(
     return dict(zip(CONTROLS, (noise, (grey - grey.median(1, keepdim=True).values).abs().view(B, H, W), radius)))
 
 def control_selections(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
     k:int, # pixels to select
     generator:torch.Generator|None=None, # source of the random pixels
 )->dict[str, Tensor]: # control -> selected pixels (B, k)
     "The selections of the sampler's controls, k pixels each."
-    H, W = images.shape[-2:]
-    return dict(zip(CONTROLS, (random_k(len(images), H*W, k, generator), intensity_k(images, k), centre_k(H, W, k, len(images)))))
+    H, W = x.shape[-2:]
+    return dict(zip(CONTROLS, (random_k(len(x), H*W, k, generator), intensity_k(x, k), centre_k(H, W, k, len(x)))))
 
 # %% ../../nbs/judge/localisation.ipynb #c2e7ad81
 class Summary(NamedTuple):

@@ -88,10 +88,10 @@ class Baseline(nn.Module):
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def forward(self,
-        images:Tensor, # (B, 1 or in_channels, H, W) in [0, 1]
+        x:Tensor, # (B, 1 or in_channels, H, W) in [0, 1]
     )->Tensor: # logits (B, classes)
         "Logits of a batch; raises what `prepare` raises."
-        return self.net(self.prepare(images))
+        return self.net(self.prepare(x))
 
 # %% ../../nbs/learn/baselines.ipynb #3a0042e6
 BASELINES = ('resnet50', 'mobilenet_v2')

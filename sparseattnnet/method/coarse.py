@@ -105,11 +105,11 @@ class CoarseAttention(OnCells):
         self.unfold = nn.PixelShuffle(self.stride)
 
     def forward(self,
-        images:Tensor, # (B, C, H, W), float in [0, 1]
+        x:Tensor, # (B, C, H, W), float in [0, 1]
     )->CoarseMap: # logits, attention, features, z
-        H, W = check_images(images, self.channels).shape[2:]
+        H, W = check_images(x, self.channels).shape[2:]
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8; pad or enlarge them")
-        with without_autocast(images):
-            features = self.conv(images.to(self.head[0].weight.dtype))
+        with without_autocast(x):
+            features = self.conv(x.to(self.head[0].weight.dtype))
             logits = self.unfold(self.head(features))[:, 0, :H, :W]
             return CoarseMap(logits, logits.sigmoid(), features, features.mean((2, 3)))

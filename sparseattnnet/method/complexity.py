@@ -77,49 +77,49 @@ def analytic_macs(
 # %% ../../nbs/method/complexity.ipynb #7f3f5427
 def _bare(model): return deepcopy(model).eval().requires_grad_(False)
 
-def _args(images, k): return (images,) if k is None else (images, k)
+def _args(x, k): return (x,) if k is None else (x, k)
 
 def count_thop(
     model:nn.Module, # left untouched: a copy is profiled
-    images:Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,float]: # macs per image, params
     "What thop counts: operations of modules it knows; the column that Table 2 calls FLOPs."
     from thop import profile
-    macs, params = profile(_bare(model), _args(images, k), verbose=False)
-    return dict(macs=macs/len(images), params=params)
+    macs, params = profile(_bare(model), _args(x, k), verbose=False)
+    return dict(macs=macs/len(x), params=params)
 
 def count_torchinfo(
     model:nn.Module, # left untouched
-    images:Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,float]: # macs per image, params
     "What torchinfo calls mult-adds."
     from torchinfo import summary
-    s = summary(_bare(model), input_data=list(_args(images, k)), verbose=0)
-    return dict(macs=s.total_mult_adds/len(images), params=s.total_params)
+    s = summary(_bare(model), input_data=list(_args(x, k)), verbose=0)
+    return dict(macs=s.total_mult_adds/len(x), params=s.total_params)
 
 # %% ../../nbs/method/complexity.ipynb #bb0a0986
 def count_flopcounter(
     model:nn.Module, # left untouched
-    images:Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,float]: # macs per image, params
     "What PyTorch's FlopCounterMode sees below the modules: every convolution and matrix product, halved to MACs."
     from torch.utils.flop_counter import FlopCounterMode
     bare = _bare(model)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter: bare(*_args(images, k))
-    return dict(macs=counter.get_total_flops()/2/len(images), params=sum(p.numel() for p in model.parameters()))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter: bare(*_args(x, k))
+    return dict(macs=counter.get_total_flops()/2/len(x), params=sum(p.numel() for p in model.parameters()))
 
 def count_all(
     model:nn.Module, # left untouched
-    images:Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,dict[str,float]]: # counter -> macs per image, params
     "All counters side by side, and the formula where the model is a `SparseAttnNet`."
-    out = dict(thop=count_thop(model, images, k), torchinfo=count_torchinfo(model, images, k), flopcounter=count_flopcounter(model, images, k))
+    out = dict(thop=count_thop(model, x, k), torchinfo=count_torchinfo(model, x, k), flopcounter=count_flopcounter(model, x, k))
     if isinstance(model, SparseAttnNet):
-        H, W = images.shape[-2:]
+        H, W = x.shape[-2:]
         macs = analytic_macs(model, model.default_k(H, W) if k is None else k, H, W)['total']
         out['formula'] = dict(macs=macs, params=sum(p.numel() for p in model.parameters()))
     return out

@@ -192,13 +192,13 @@ def default_k(self:SparseAttnNet,
 
 @patch
 def tokens(self:SparseAttnNet,
-    images:Tensor, # (B, C, H, W) in [0, 1]
+    x:Tensor, # (B, C, H, W) in [0, 1]
     idx:Tensor, # selected pixels (B, k)
     features:Tensor, # coarse features (B, F, h, w)
 )->Tensor: # (B, k, token width)
     "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
-    c, (H, W) = self.config, images.shape[-2:]
-    t = gather_pixels(images if c.tokens == 'channels' else to_gray(images), idx)
+    c, (H, W) = self.config, x.shape[-2:]
+    t = gather_pixels(x if c.tokens == 'channels' else to_gray(x), idx)
     parts = [t]
     if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
     if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
@@ -207,33 +207,33 @@ def tokens(self:SparseAttnNet,
 # %% ../../nbs/method/model.ipynb #21694678
 @patch
 def choose(self:SparseAttnNet,
-    images:Tensor, # (B, C, H, W) in [0, 1]
+    x:Tensor, # (B, C, H, W) in [0, 1]
     m, # the coarse map, logits and attention (B, H, W)
     k:int, # pixels to select
 )->Tensor: # selected pixels (B, k), ascending
     "Indices of the pixels that become tokens; no gradient flows through them (audit 4)."
     c, (B, H, W) = self.config, m.logits.shape
     if c.select == 'learned': return top_k((m.logits if c.select_on == 'logits' else m.attention).detach(), k)
-    if c.select == 'intensity': return intensity_k(images, k)
-    if c.select == 'centre': return centre_k(H, W, k, B, images.device)
-    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(images.device)
+    if c.select == 'intensity': return intensity_k(x, k)
+    if c.select == 'centre': return centre_k(H, W, k, B, x.device)
+    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(x.device)
 
 # %% ../../nbs/method/model.ipynb #fb443823
 @patch
 def forward(self:SparseAttnNet,
-    images:Tensor, # (B, C, H, W) float32 in [0, 1]
+    x:Tensor, # (B, C, H, W) float32 in [0, 1]
     k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
 )->SparseAttnOutput: # logits and what was looked at
     "Classify a batch; raises ValueError for images or a k that do not fit, and for values outside of [0, 1]."
     c = self.config
-    images = check_images(images, c.channels, values=True).to(self.classify.skip.weight.dtype)
-    H, W = images.shape[-2:]
+    x = check_images(x, c.channels, values=True).to(self.classify.skip.weight.dtype)
+    H, W = x.shape[-2:]
     k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
-    m = self.coarse(images)
-    idx, parts, a = self.choose(images, m, k), [], None
+    m = self.coarse(x)
+    idx, parts, a = self.choose(x, m, k), [], None
     if c.use_fine:
         gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
-        z, a = self.fine(self.embed(self.tokens(images, idx, m.features)), gate)
+        z, a = self.fine(self.embed(self.tokens(x, idx, m.features)), gate)
         parts.append(z)
     if c.use_coarse: parts.append(m.z)
     fused = torch.cat(parts, 1)

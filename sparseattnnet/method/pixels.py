@@ -30,19 +30,19 @@ def out_of_range(
     return f"{what} reach from {float(low):g} to {float(high):g}: expected finite values in [0, 1]; divide 8-bit images by 255, others by the value range fitted on the training images"
 
 def check_images(
-    images:Tensor, # a batch, expected (B, C, H, W) floating point
+    x:Tensor, # a batch, expected (B, C, H, W) floating point
     channels:int|None=None, # number of channels required; None accepts any
     values:bool=False, # also look at the numbers: finite and in [0, 1]; not while torch records a network
 )->Tensor: # the batch itself, so that the check can stand inside an expression
     "Raise a `ValueError` that names shape, type or values when `images` is no batch of images."
-    if not isinstance(images, Tensor): raise ValueError(f"images is a {type(images).__name__}: expected a torch tensor (B, C, H, W); convert it with torch.as_tensor")
-    if images.ndim != 4 or 0 in images.shape: raise ValueError(f"images of shape {tuple(images.shape)}: expected four axes (B, C, H, W), none of them empty; a single image (C, H, W) needs images[None]")
-    if not images.is_floating_point(): raise ValueError(f"images of type {images.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
-    if channels is not None and images.shape[1] != channels: raise ValueError(f"images of shape {tuple(images.shape)} have {images.shape[1]} channel(s): expected {channels}; set the channels where the images are read")
-    if values and not recording(images):
-        low, high = images.detach().aminmax()
+    if not isinstance(x, Tensor): raise ValueError(f"images is a {type(x).__name__}: expected a torch tensor (B, C, H, W); convert it with torch.as_tensor")
+    if x.ndim != 4 or 0 in x.shape: raise ValueError(f"images of shape {tuple(x.shape)}: expected four axes (B, C, H, W), none of them empty; a single image (C, H, W) needs images[None]")
+    if not x.is_floating_point(): raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
+    if channels is not None and x.shape[1] != channels: raise ValueError(f"images of shape {tuple(x.shape)} have {x.shape[1]} channel(s): expected {channels}; set the channels where the images are read")
+    if values and not recording(x):
+        low, high = x.detach().aminmax()
         if not ((low >= -NEAR) & (high <= 1 + NEAR)): raise ValueError(out_of_range(low, high))
-    return images
+    return x
 
 # %% ../../nbs/method/pixels.ipynb #b0338b47
 def pixel_grid(
@@ -73,13 +73,13 @@ def without_autocast(
 
 # %% ../../nbs/method/pixels.ipynb #0e12b342
 def pixel_set(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
 )->Tensor: # (B, H*W, 2+C), at least float32: x, y and the C values
     "Eq. 1: the set P of all pixels p = (x, y, v), in index order."
-    B, C, H, W = check_images(images).shape
-    kind = at_least_float32(images)
-    xy = pixel_grid(H, W, images.device, kind).expand(B, -1, -1)
-    return torch.cat([xy, images.flatten(2).transpose(1, 2).to(kind)], 2)
+    B, C, H, W = check_images(x).shape
+    kind = at_least_float32(x)
+    xy = pixel_grid(H, W, x.device, kind).expand(B, -1, -1)
+    return torch.cat([xy, x.flatten(2).transpose(1, 2).to(kind)], 2)
 
 # %% ../../nbs/method/pixels.ipynb #eb912d85
 def _check_idx(idx, B):
@@ -122,10 +122,10 @@ def gray_weights(
     return LUMA if channels == 3 else (1/channels,)*channels
 
 def to_gray(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
 )->Tensor: # (B, 1, H, W)
     "The scalar v of Eq. 1: one channel is left as it is, of three the BT.601 luma is taken, of any other number the mean."
-    C = check_images(images).shape[1]
-    if C == 1: return images
-    if C != 3: return images.mean(1, keepdim=True)
-    return (images*images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    C = check_images(x).shape[1]
+    if C == 1: return x
+    if C != 3: return x.mean(1, keepdim=True)
+    return (x*x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)

@@ -51,11 +51,11 @@ def random_k(
 
 # %% ../../nbs/method/sampler.ipynb #14430f1d
 def intensity_k(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
     k:int, # how many to keep
 )->Tensor: # (B, k) int64, ascending
     "Control: the k pixels whose grey value lies farthest from the image's median, brighter or darker."
-    grey = to_gray(images)[:, 0].flatten(1)
+    grey = to_gray(x)[:, 0].flatten(1)
     return top_k((grey - grey.median(1, keepdim=True).values).abs(), k)
 
 # %% ../../nbs/method/sampler.ipynb #6d393c51
@@ -84,19 +84,19 @@ def _mix(x): # SplitMix64's finaliser: whole numbers to whole numbers that look 
 _STEP = _signed(0x9E3779B97F4A7C15)
 
 def image_seeds(
-    images:Tensor, # (B, C, H, W), any floating type
+    x:Tensor, # (B, C, H, W), any floating type
     salt:int=0, # another salt gives other seeds
 )->Tensor: # (B,) int64
     "A number for each image that depends on its values in single precision and on the salt, and on nothing else."
-    bits = (check_images(images).detach().float() + 0.).flatten(1).contiguous().view(torch.int32).long() # + 0: −0 becomes 0
+    bits = (check_images(x).detach().float() + 0.).flatten(1).contiguous().view(torch.int32).long() # + 0: −0 becomes 0
     factors = _mix(_STEP*torch.arange(1, bits.shape[1] + 1, device=bits.device)) | 1
     return _mix((bits*factors).sum(1) + _signed(_STEP*salt % 2**64))
 
 def random_by_image(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
     k:int, # how many to keep
     salt:int=0, # another salt gives another draw
 )->Tensor: # (B, k) int64, ascending
     "Control: k pixels drawn without replacement; the draw depends on the image and the salt, not on its place in the batch."
-    n = torch.arange(1, images.shape[-2]*images.shape[-1] + 1, device=images.device)
-    return top_k(_shift(_mix(image_seeds(images, salt)[:, None] + _STEP*n), 40).float(), k)
+    n = torch.arange(1, x.shape[-2]*x.shape[-1] + 1, device=x.device)
+    return top_k(_shift(_mix(image_seeds(x, salt)[:, None] + _STEP*n), 40).float(), k)

@@ -118,8 +118,8 @@ def torch_engine(
     "PyTorch, eager, channels last, without gradients."
     model = model.eval().to(memory_format=torch.channels_last)
     @torch.inference_mode()
-    def call(images):
-        out = model(images) if k is None else model(images, k)
+    def call(x):
+        out = model(x) if k is None else model(x, k)
         return out if isinstance(out, Tensor) else out.logits
     return call
 
