@@ -4,8 +4,8 @@
     python tools/mutate.py FOLDER [--only PART] [--list] [--jobs 1] [--tests] [--limit 600] [--equivalent] [--cold]
 
 The faults stand in tests/mutations.toml: a module, the text to replace, and what to put there. The project is copied,
-and the fault goes into the module and into the cell of the notebook that it is exported from, because a page runs its own
-cells. A text that is not found exactly once in each is an error, so the list cannot go stale unseen.
+and the fault goes into the module and into the cell of the notebook that it is exported from, because a page runs its
+own cells. A text that is not found exactly once in each is an error, so the list cannot go stale unseen.
 
 For each fault the checks that concern its module run, cheapest first, until one fails: the pytest files that import the
 module, its own page, then the other pages that import it (those under nbs/paper only where the list names them). The
