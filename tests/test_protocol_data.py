@@ -1,4 +1,6 @@
-"""What training may know of the images: the value range, the parts, the classes, and what an augmentation may do; against numbers computed here."""
+"""What training may know of the images: the value range, the parts and the classes, and what an augmentation may do.
+
+Everything is compared with numbers computed here."""
 import json
 import warnings
 from dataclasses import replace
@@ -17,7 +19,8 @@ def images(n=30, classes=3, groups=None, seed=0, size=9, **about):
     "Noise, the classes in turn."
     x = np.random.default_rng(seed).random((n, 1, size, size)).astype(np.float32)
     ids = [f'{i:03d}' for i in range(n)]
-    return ImageSet(x, np.arange(n) % classes, ids, ids if groups is None else groups, [f'c{k}' for k in range(classes)], **about)
+    return ImageSet(x, np.arange(n) % classes, ids, ids if groups is None else groups,
+        [f'c{k}' for k in range(classes)], **about)
 
 
 def quiet(f, *a, **k):
@@ -43,7 +46,8 @@ def test_fit_range_takes_the_percentiles_of_the_images_it_is_given():
 
 
 def test_a_batch_maps_the_range_to_0_and_1_and_clips():
-    s = replace(images(4), images=np.linspace(-10, 30, 4*81, dtype=np.float32).reshape(4, 1, 9, 9), value_range=(-5, 20))
+    s = replace(images(4), images=np.linspace(-10, 30, 4*81, dtype=np.float32).reshape(4, 1, 9, 9),
+        value_range=(-5, 20))
     assert s.batch(slice(None)).numpy() == pytest.approx(np.clip((s.images + 5)/25, 0, 1), abs=1e-6)
     assert s.batch([2]).shape == (1, 1, 9, 9) and images(3).with_range(0, 1).batch([1, 2]).shape[0] == 2
 
@@ -54,7 +58,8 @@ def folder(tmp_path_factory):
     rng, at = np.random.default_rng(1), tmp_path_factory.mktemp('cells')
     for c in ('class 2', 'class 10', 'Class 1'):
         (at/c).mkdir()
-        for i in range(10): np.save(at/c/f'{i}.npy', (rng.random((12, 12))*np.exp(3*rng.random()) + 5*rng.random()).astype(np.float32))
+        for i in range(10):
+            np.save(at/c/f'{i}.npy', (rng.random((12, 12))*np.exp(3*rng.random()) + 5*rng.random()).astype(np.float32))
     return at
 
 
@@ -68,7 +73,8 @@ def test_a_runs_range_comes_from_its_training_part(folder, protocol):
 
 
 def test_a_runs_seed_draws_its_split(folder):
-    seen = [spec_images(RunSpec(dataset='folder', folder=str(folder), source='real', seed=s), show=False)[1].test for s in (0, 1)]
+    seen = [spec_images(RunSpec(dataset='folder', folder=str(folder), source='real', seed=s), show=False)[1].test
+        for s in (0, 1)]
     assert seen[0] != seen[1]
 
 
@@ -81,7 +87,8 @@ def test_classes_stand_in_natural_order_and_each_image_has_its_own(folder):
     for i, x in zip(s.ids, s.images): assert (np.load(folder/i) == x[0]).all()
     for name in s.class_names:
         few = s.without(name)
-        assert few.class_names == tuple(n for n in s.class_names if n != name) and all(few.class_names[y] == i.split('/')[0] for y, i in zip(few.labels, few.ids))
+        assert few.class_names == tuple(n for n in s.class_names if n != name)
+        assert all(few.class_names[y] == i.split('/')[0] for y, i in zip(few.labels, few.ids))
 
 
 def test_bad_images_stop_the_reading_or_are_left_out_by_name(folder, tmp_path, capsys):
@@ -91,17 +98,22 @@ def test_bad_images_stop_the_reading_or_are_left_out_by_name(folder, tmp_path, c
     np.save(tmp_path/'a/1.npy', np.full((12, 12), np.nan, np.float32))
     (tmp_path/'b/2.npy').write_bytes((tmp_path/'b/2.npy').read_bytes()[:200])
     with pytest.raises(BadImages) as e: read_images(tmp_path, progress=False)
-    assert [(p.path, p.kind) for p in e.value.problems] == [('a/1.npy', 'NaN'), ('b/2.npy', 'truncated')] and e.value.total == 6
+    assert [(p.path, p.kind) for p in e.value.problems] == [('a/1.npy', 'NaN'), ('b/2.npy', 'truncated')]
+    assert e.value.total == 6
     capsys.readouterr()
     s = read_images(tmp_path, on_bad='skip', progress=False)
     said = capsys.readouterr().out
-    assert s.ids == ('a/0.npy', 'a/2.npy', 'b/0.npy', 'b/1.npy') and 'a/1.npy' in said and 'b/2.npy' in said and 'kept: 4' in said
+    assert s.ids == ('a/0.npy', 'a/2.npy', 'b/0.npy', 'b/1.npy')
+    assert 'a/1.npy' in said
+    assert 'b/2.npy' in said
+    assert 'kept: 4' in said
     assert sorted(p for p, _ in s.meta['left_out']) == ['a/1.npy', 'b/2.npy']
 
 
 def test_groups_are_read_from_a_table(tmp_path):
     for i in range(6): np.save(tmp_path/f'{i}.npy', np.random.default_rng(i).random((12, 12)).astype(np.float32))
-    (tmp_path/'labels.csv').write_text('path,label,donor\n' + ''.join(f'{i}.npy,{"ab"[i % 2]},d{i//2}\n' for i in range(6)))
+    (tmp_path/'labels.csv').write_text('path,label,donor\n'
+        + ''.join(f'{i}.npy,{"ab"[i % 2]},d{i//2}\n' for i in range(6)))
     s = read_images(tmp_path, progress=False)
     assert s.groups == ('d0', 'd0', 'd1', 'd1', 'd2', 'd2') and s.labels.tolist() == [0, 1]*3
 
@@ -112,7 +124,8 @@ def test_grey_of_rgb_is_the_luma(tmp_path):
         (tmp_path/c).mkdir()
         for i in range(2): np.save(tmp_path/c/f'{i}.npy', rng.random((12, 12, 3)).astype(np.float32))
     s = read_images(tmp_path, channels=1, progress=False)
-    for i, x in zip(s.ids, s.images): assert x[0] == pytest.approx(np.load(tmp_path/i) @ np.float32([.299, .587, .114]), abs=1e-6)
+    for i, x in zip(s.ids, s.images):
+        assert x[0] == pytest.approx(np.load(tmp_path/i) @ np.float32([.299, .587, .114]), abs=1e-6)
 
 
 # ---- Splits ----------------------------------------------------------------------------------------------------------
@@ -152,7 +165,8 @@ def test_copies_share_a_part(protocol):
     assert find_duplicates(s) == sorted([f'{a:03d}', f'{b:03d}'] for a, b in pairs)
     with pytest.warns(UserWarning, match='30 images are copies'): split = make_split(s, protocol)
     where = parts(split, s)
-    assert all(where[f'{a:03d}'] == where[f'{b:03d}'] for a, b in pairs) and split.meta['duplicates'] == find_duplicates(s)
+    assert all(where[f'{a:03d}'] == where[f'{b:03d}'] for a, b in pairs)
+    assert split.meta['duplicates'] == find_duplicates(s)
 
 
 def test_copies_with_two_labels_are_named():
@@ -204,7 +218,9 @@ def test_another_seed_draws_another_split_and_the_same_seed_the_same(tmp_path):
 def batch(C=1, H=6, W=6, B=64): return torch.tensor(np.random.default_rng(0).random((B, C, H, W)), dtype=torch.float32)
 
 
-def eight(x): return [f(t) for t in (x, x.mT) for f in (lambda a: a, lambda a: a.flip(-1), lambda a: a.flip(-2), lambda a: a.flip(-1, -2))]
+def eight(x):
+    return [f(t) for t in (x, x.mT) for f in (lambda a: a, lambda a: a.flip(-1), lambda a: a.flip(-2),
+        lambda a: a.flip(-1, -2))]
 
 
 def test_turn_by_hand():
@@ -229,7 +245,9 @@ def test_an_event_image_changes_its_polarity_with_its_direction():
 
 def test_a_hologram_is_mirrored_along_its_carrier_alone():
     row, col, rng = *np.mgrid[:32, :32], np.random.default_rng(0)
-    def holograms(fy, fx): return torch.tensor(.5 + .3*np.cos(2*np.pi*(fy*row + fx*col)/32 + 6*rng.random((64, 1, 1, 1))) + .02*rng.random((64, 1, 32, 32)), dtype=torch.float32)
+    def holograms(fy, fx):
+        return torch.tensor(.5 + .3*np.cos(2*np.pi*(fy*row + fx*col)/32 + 6*rng.random((64, 1, 1, 1)))
+            + .02*rng.random((64, 1, 32, 32)), dtype=torch.float32)
     x = holograms(0, 8)
     assert torch.equal(augment(x, 'hologram', np.random.default_rng(0)), x)
     for fy, mirror in ((6, lambda a: a.mT), (-6, lambda a: a.mT.flip(-1, -2))): # the carrier stays where it is

@@ -1,15 +1,19 @@
-"""What is deployed answers as the model does: the folded network, the fast engine and the exported file, with statistics that are not those of a fresh model."""
+"""What is deployed answers as the model does: the folded network, the fast engine and the exported file.
+
+The models here have statistics and biases that are not those of a fresh model."""
 import numpy as np
 import pytest
 import torch
 
-from sparseattnnet.deploy.export import ExportFailed, FoldedNet, asked_pixels, check_files, export_onnx, onnx_session, parity, trial_images
+from sparseattnnet.deploy.export import (ExportFailed, FoldedNet, asked_pixels, check_files, export_onnx, onnx_session,
+    parity, trial_images)
 from sparseattnnet.deploy.fast import FastEngine, fold_norm, load_fast
 from sparseattnnet.learn import records as R
 from sparseattnnet.method.model import SparseAttnNet, config_to_dict, preset
 
 SMALL = dict(coarse_width=8, dim=8, heads=2, head_dim=3, hidden=5, classes=3)
-KINDS = {'corrected': {}, 'with both features, in colour': dict(channels=3, use_coarse=True, pos_dim=4), 'small variances': {}}
+KINDS = {'corrected': {}, 'with both features, in colour': dict(channels=3, use_coarse=True, pos_dim=4),
+    'small variances': {}, 'small keys': {}}
 
 
 def settled(kind, **changes):
@@ -19,8 +23,12 @@ def settled(kind, **changes):
     g = torch.Generator().manual_seed(0)
     for n, v in model.state_dict().items():
         if not v.is_floating_point(): continue
-        small = kind == 'small variances' and n in ('coarse.conv.7.running_var', 'classify.norm.running_var') # so small that ε of the batch normalisation counts
-        v.copy_((1e-5 if small else 1)*(.5 + torch.rand(v.shape, generator=g)) if 'running_var' in n else v + .2*torch.randn(v.shape, generator=g))
+        small = kind == 'small variances' and n in ('coarse.conv.7.running_var',
+            'classify.norm.running_var') # so small that ε of the batch normalisation counts
+        v.copy_((1e-5 if small else 1)*(.5 + torch.rand(v.shape, generator=g)) if 'running_var' in n
+            else v + .2*torch.randn(v.shape, generator=g))
+    if kind == 'small keys':
+        with torch.no_grad(): model.fine.to_k.weight *= 1e-6 # as small as ε of Eq. 9
     return model.eval()
 
 
@@ -37,9 +45,11 @@ def test_folded_network_and_fast_engine_answer_as_the_model(kind):
     noisy = [i for i in range(10) if i % 5 == 0] # scores without ties
     for i in noisy: assert len(want.coarse_logits[i].unique()) == 180
     for i in noisy: assert want.idx[i].tolist() == got.idx[i].tolist() == sorted(folded[1][i].tolist())
-    for logits in (got.logits, folded[0].numpy()): assert logits[noisy] == pytest.approx(want.logits[noisy].numpy(), abs=2e-4*size)
+    for logits in (got.logits, folded[0].numpy()):
+        assert logits[noisy] == pytest.approx(want.logits[noisy].numpy(), abs=2e-4*size)
     assert got.attention[noisy] == pytest.approx(want.fine[noisy].numpy(), rel=1e-2, abs=1e-6)
-    assert parity(lambda b: [t.detach().numpy() for t in FoldedNet(model, 12, 15, 20)(torch.tensor(b))], model, 20, x)['largest'] <= 2e-4*size
+    assert parity(lambda b: [t.detach().numpy() for t in FoldedNet(model, 12, 15, 20)(torch.tensor(b))], model, 20,
+        x)['largest'] <= 2e-4*size
 
 
 def test_the_fast_engine_keeps_of_equals_the_first():
@@ -52,7 +62,8 @@ def test_the_fast_engine_keeps_of_equals_the_first():
 def test_folding_a_normalisation_by_hand():
     layer, norm = torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)
     with torch.no_grad():
-        norm.running_mean.copy_(torch.tensor([1., -2])), norm.running_var.copy_(torch.tensor([1e-5, 4.])), norm.weight.copy_(torch.tensor([2., 3.])), norm.bias.copy_(torch.tensor([.5, -.5]))
+        norm.running_mean.copy_(torch.tensor([1., -2])), norm.running_var.copy_(torch.tensor([1e-5,
+            4.])), norm.weight.copy_(torch.tensor([2., 3.])), norm.bias.copy_(torch.tensor([.5, -.5]))
     w, b = fold_norm(layer, norm)
     a = np.array([2/np.sqrt(2e-5), 3/np.sqrt(4 + 1e-5)])
     assert w == pytest.approx(layer.weight.detach().numpy()*a[:, None], rel=1e-5)
@@ -63,7 +74,8 @@ def test_folding_a_normalisation_by_hand():
 def saved(tmp_path_factory):
     "A checkpoint whose k is neither the model's own nor a round one."
     model, at = settled('corrected'), tmp_path_factory.mktemp('run')
-    R.save_checkpoint(model, at, dict(config=config_to_dict(model.config), class_names=['a', 'b', 'c'], value_range=[0, 1], k=37, channels=1, size=[12, 15]))
+    R.save_checkpoint(model, at, dict(config=config_to_dict(model.config), class_names=['a', 'b', 'c'],
+        value_range=[0, 1], k=37, channels=1, size=[12, 15]))
     return model, at
 
 
@@ -83,7 +95,8 @@ def test_the_exported_file_selects_the_checkpoints_k_and_answers_as_the_model(sa
 
 def test_the_fast_engine_takes_the_checkpoints_k(saved):
     model, at = saved
-    assert (load_fast(at, threads=1).k, load_fast(at, (24, 15), threads=1).k, load_fast(at, k=5, threads=1).k) == (37, model.default_k(24, 15), 5)
+    assert (load_fast(at, threads=1).k, load_fast(at, (24, 15), threads=1).k, load_fast(at, k=5, threads=1).k) == (37,
+        model.default_k(24, 15), 5)
 
 
 def test_asked_pixels():

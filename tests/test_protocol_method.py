@@ -32,32 +32,38 @@ def test_pixels_of_an_image_that_is_no_square():
             i = 4*row + col
             want = [(2*col + 1)/4 - 1, (2*row + 1)/3 - 1]
             assert grid[i].tolist() == pytest.approx(want)
-            assert gather_pixels(x, torch.tensor([[i]]))[0, 0].tolist() == pytest.approx([*want, x[0, 0, row, col].item()])
+            assert gather_pixels(x, torch.tensor([[i]]))[0,
+                0].tolist() == pytest.approx([*want, x[0, 0, row, col].item()])
             assert pixel_set(x)[0, i].tolist() == pytest.approx([*want, x[0, 0, row, col].item()])
             assert scatter_map(torch.ones(1, 1), torch.tensor([[i]]), 3, 4).nonzero().tolist() == [[0, row, col]]
             assert cell_index(torch.tensor([[i]]), 4, 2).item() == 2*(row//2) + col//2
     assert cell_index(torch.tensor([[4 + 5*4]]), 5, 2).item() == 2*3 + 2 # three cells in a line of five pixels
     f = torch.randn(2, 3, 2, 2)
-    assert torch.equal(take_features(f, torch.tensor([[11], [5]]), 3, 4, 2)[:, 0], torch.stack([f[0, :, 1, 1], f[1, :, 0, 0]]))
+    assert torch.equal(take_features(f, torch.tensor([[11], [5]]), 3, 4, 2)[:, 0],
+        torch.stack([f[0, :, 1, 1], f[1, :, 0, 0]]))
 
 
 def test_grey_is_the_luma():
     x = torch.rand(2, 3, 2, 2)
-    assert torch.allclose(to_gray(x)[:, 0], .299*x[:, 0] + .587*x[:, 1] + .114*x[:, 2]) and torch.equal(to_gray(x[:, :1]), x[:, :1])
+    assert torch.allclose(to_gray(x)[:, 0], .299*x[:, 0] + .587*x[:, 1] + .114*x[:, 2])
+    assert torch.equal(to_gray(x[:, :1]), x[:, :1])
 
 
 def test_top_k_keeps_the_largest_and_of_equals_the_first():
     assert top_k(torch.tensor([[3., 1, 2, 5, 4]]), 2).tolist() == [[3, 4]]
     assert top_k(torch.tensor([[1., 7, 1, 1, 9], [2, 2, 2, 2, 2]]), 3).tolist() == [[0, 1, 4], [0, 1, 2]]
     s = torch.randint(0, 5, (20, 30), generator=torch.Generator().manual_seed(0)).float()
-    for k in (1, 7, 29, 30): assert top_k(s, k).tolist() == [sorted(sorted(range(30), key=lambda i: (-r[i], i))[:k]) for r in s.tolist()]
+    for k in (1, 7, 29, 30):
+        assert top_k(s, k).tolist() == [sorted(sorted(range(30), key=lambda i: (-r[i], i))[:k]) for r in s.tolist()]
     with pytest.raises(ValueError, match='NaN'): top_k(torch.tensor([[1., float('nan')]]), 1)
 
 
 def test_the_controls_select_what_they_say():
     x = torch.full((1, 1, 5, 5), .5)
     x[0, 0, 1, 3], x[0, 0, 4, 0] = .9, .2
-    assert intensity_k(x, 2).tolist() == [[8, 20]] and centre_k(5, 5, 1).tolist() == [[12]] and centre_k(5, 5, 5).tolist() == [[7, 11, 12, 13, 17]]
+    assert intensity_k(x, 2).tolist() == [[8, 20]]
+    assert centre_k(5, 5, 1).tolist() == [[12]]
+    assert centre_k(5, 5, 5).tolist() == [[7, 11, 12, 13, 17]]
     g = lambda s: torch.Generator().manual_seed(s)
     r = random_k(200, 10, 3, g(0))
     assert torch.equal(r, random_k(200, 10, 3, g(0))) and not torch.equal(r, random_k(200, 10, 3, g(1)))
@@ -81,7 +87,8 @@ def attention_by_hand(E, W_q, W_k, W_v, eps):
 @pytest.mark.parametrize('eps', [1e-6, .1])
 def test_fine_attention_token_by_token(eps):
     rng = np.random.default_rng(0)
-    E, W_q, W_k, W_v = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 4, 3)), rng.normal(size=(4, 5))
+    E, W_q, W_k, W_v = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 4,
+        3)), rng.normal(size=(4, 5))
     t = [torch.tensor(a) for a in (E, W_q, W_k, W_v)]
     for f in (fine_attention, cls_attention):
         z, A = f(*t, eps)
@@ -103,7 +110,8 @@ def test_the_layer_gates_tokens_and_adds_the_papers_eps(literal, scale):
     split = lambda m: np.stack([m[:3].T, m[3:].T])
     z, A = attention_by_hand(E, split(w['to_q.weight']), split(w['to_k.weight']), w['to_v.weight'].T, 1e-6)
     got_z, got_a = layer(e, g)
-    assert got_z[0].detach().numpy() == pytest.approx(z, rel=2e-3, abs=1e-5) and got_a[0].detach().numpy() == pytest.approx(A.mean((0, 2))[:-1], rel=1e-3)
+    assert got_z[0].detach().numpy() == pytest.approx(z, rel=2e-3, abs=1e-5)
+    assert got_a[0].detach().numpy() == pytest.approx(A.mean((0, 2))[:-1], rel=1e-3)
 
 
 # ---- The whole network -----------------------------------------------------------------------------------------------
@@ -113,7 +121,8 @@ def conv(x, w, b=None, stride=1):
     r = w.shape[2]//2
     x = np.pad(x, ((0, 0), (r, r), (r, r)), 'reflect') if r else x
     h, wd = ((n - w.shape[2])//stride + 1 for n in x.shape[1:])
-    out = np.array([[[(w[o]*x[:, i*stride:i*stride + w.shape[2], j*stride:j*stride + w.shape[2]]).sum() for j in range(wd)] for i in range(h)] for o in range(len(w))])
+    out = np.array([[[(w[o]*x[:, i*stride:i*stride + w.shape[2], j*stride:j*stride + w.shape[2]]).sum()
+        for j in range(wd)] for i in range(h)] for o in range(len(w))])
     return out if b is None else out + b[:, None, None]
 
 
@@ -125,7 +134,8 @@ def norm(x, w, name):
 def network_by_hand(w, c, x, k):
     "The forward pass for one image of a network whose coarse net is strided: logits, selected pixels."
     h = x
-    for i, stride in ((0, 2), (3, 1), (6, 1)): h = relu(norm(conv(h, w[f'coarse.conv.{i}.weight'], None, stride), w, f'coarse.conv.{i + 1}'))
+    for i, stride in ((0, 2), (3, 1), (6, 1)):
+        h = relu(norm(conv(h, w[f'coarse.conv.{i}.weight'], None, stride), w, f'coarse.conv.{i + 1}'))
     m = conv(h, w['coarse.head.0.weight'], w['coarse.head.0.bias'])
     H, W = x.shape[1:]
     logits = np.array([[m[2*(i % 2) + j % 2, i//2, j//2] for j in range(W)] for i in range(H)])
@@ -136,12 +146,16 @@ def network_by_hand(w, c, x, k):
         for i in idx:
             row, col = divmod(i, W)
             xy = [(2*col + 1)/W - 1, (2*row + 1)/H - 1]
-            v = list(x[:, row, col]) if c.tokens == 'channels' else [x[0, row, col] if len(x) == 1 else np.dot([.299, .587, .114], x[:, row, col])]
-            t = xy + v + ([math.sin(math.pi*a) for a in xy] + [math.cos(math.pi*a) for a in xy] if c.pos_dim else []) + (list(h[:, row//2, col//2]) if c.enrich else [])
-            e = w['embed.net.2.weight'] @ relu(w['embed.net.0.weight'] @ t + w['embed.net.0.bias']) + w['embed.net.2.bias']
+            v = list(x[:, row, col]) if c.tokens == 'channels' else [x[0, row, col] if len(x) == 1
+                else np.dot([.299, .587, .114], x[:, row, col])]
+            t = xy + v + ([math.sin(math.pi*a) for a in xy] + [math.cos(math.pi*a) for a in xy] if c.pos_dim
+                else []) + (list(h[:, row//2, col//2]) if c.enrich else [])
+            e = w['embed.net.2.weight'] @ relu(w['embed.net.0.weight'] @ t
+                + w['embed.net.0.bias']) + w['embed.net.2.bias']
             tokens.append(e/(1 + np.exp(-logits[row, col])) if c.gate else e)
         split = lambda m: np.stack([m[:3].T, m[3:].T])
-        z, _ = attention_by_hand(np.array([*tokens, w['fine.cls']]), split(w['fine.to_q.weight']), split(w['fine.to_k.weight']), w['fine.to_v.weight'].T, 1e-6)
+        z, _ = attention_by_hand(np.array([*tokens, w['fine.cls']]), split(w['fine.to_q.weight']),
+            split(w['fine.to_k.weight']), w['fine.to_v.weight'].T, 1e-6)
         parts.append(z)
     if c.use_coarse: parts.append(h.mean((1, 2)))
     f = np.concatenate(parts)
@@ -153,11 +167,14 @@ def settled(model, seed=0):
     "A model in evaluation, with statistics and biases that are not those of a fresh one."
     g = torch.Generator().manual_seed(seed)
     for n, v in model.state_dict().items():
-        if v.is_floating_point(): v.copy_(.5 + torch.rand(v.shape, generator=g) if 'running_var' in n else v + .3*torch.randn(v.shape, generator=g))
+        if v.is_floating_point():
+            v.copy_(.5 + torch.rand(v.shape, generator=g) if 'running_var' in n
+                else v + .3*torch.randn(v.shape, generator=g))
     return model.eval()
 
 
-@pytest.mark.parametrize('name, changes', [('corrected', {}), ('corrected', dict(channels=3, use_coarse=True)), ('faithful', dict(channels=3, pos_dim=4)), ('corrected', dict(use_fine=False, use_coarse=True))])
+@pytest.mark.parametrize('name, changes', [('corrected', {}), ('corrected', dict(channels=3, use_coarse=True)),
+    ('faithful', dict(channels=3, pos_dim=4)), ('corrected', dict(use_fine=False, use_coarse=True))])
 def test_the_network_image_by_image(name, changes):
     torch.manual_seed(1)
     c = preset(name, **SMALL | changes)
@@ -193,19 +210,25 @@ def test_random_pixels_are_the_same_each_time_a_model_is_judged():
 
 
 def test_the_models_own_k():
-    assert SparseAttnNet(preset('corrected', **SMALL)).default_k(12, 12) == 9 and SparseAttnNet(preset('faithful', **SMALL)).default_k(12, 12) == 144
+    assert SparseAttnNet(preset('corrected', **SMALL)).default_k(12, 12) == 9
+    assert SparseAttnNet(preset('faithful', **SMALL)).default_k(12, 12) == 144
     assert SparseAttnNet(preset('faithful', **SMALL)).default_k(135, 135) == 8000
 
 
 def test_presets_are_the_audits():
     f, c, e = (preset(n) for n in ('faithful', 'corrected', 'edge'))
-    assert (f.select_on, f.enrich, f.gate, f.use_coarse, f.k0, f.k_min, f.delta_k, f.lr_k, f.k_beta, f.k_alpha) == ('attention', False, False, True, 8000, 1500, 50, 80, .2, .2)
-    assert (f.gamma, f.lambda_contrast, f.tau, f.lambda_distill, f.emphasis, f.contrastive, f.distill) == (2., .1, .07, .02, 2., 'printed', 'printed')
-    assert (c.select_on, c.tokens, c.enrich, c.gate, c.use_coarse, c.k_share, c.k_reading, c.contrastive, c.distill) == ('logits', 'channels', True, True, False, 1/16, 'fixed', 'supcon', 'selected')
-    assert (e.coarse_shape, e.coarse_width, e.dim, e.head_dim) == ('quarter', 12, 32, 16) and config_from_dict(config_to_dict(e)) == e
+    assert (f.select_on, f.enrich, f.gate, f.use_coarse, f.k0, f.k_min, f.delta_k, f.lr_k, f.k_beta,
+        f.k_alpha) == ('attention', False, False, True, 8000, 1500, 50, 80, .2, .2)
+    assert (f.gamma, f.lambda_contrast, f.tau, f.lambda_distill, f.emphasis, f.contrastive, f.distill) == (2., .1, .07,
+        .02, 2., 'printed', 'printed')
+    assert (c.select_on, c.tokens, c.enrich, c.gate, c.use_coarse, c.k_share, c.k_reading, c.contrastive,
+        c.distill) == ('logits', 'channels', True, True, False, 1/16, 'fixed', 'supcon', 'selected')
+    assert (e.coarse_shape, e.coarse_width, e.dim, e.head_dim) == ('quarter', 12, 32, 16)
+    assert config_from_dict(config_to_dict(e)) == e
 
 
-@pytest.mark.parametrize('shape, stride', [('plain', 1), ('strided', 2), ('separable', 1), ('quarter', 4), ('fringe', 4)])
+@pytest.mark.parametrize('shape, stride', [('plain', 1), ('strided', 2), ('separable', 1), ('quarter', 4),
+    ('fringe', 4)])
 def test_coarse_maps_have_the_size_of_the_image(shape, stride):
     m = CoarseAttention(1, shape, 8)(torch.rand(2, 1, 10, 13))
     assert m.logits.shape == (2, 10, 13) and m.features.shape == (2, 8, -(-10//stride), -(-13//stride))
@@ -240,7 +263,8 @@ def test_contrastive_losses_by_hand():
     z, y = rng.normal(size=(6, 4)), np.array([0, 0, 1, 1, 1, 2])
     s, found = np.exp(similarities(z, .5)), []
     for i in range(5):
-        pull = [-math.log(s[i, j]/sum(s[i, k] for k in range(6) if k != i)) for j in range(6) if j != i and y[j] == y[i]]
+        pull = [-math.log(s[i, j]/sum(s[i, k] for k in range(6) if k != i)) for j in range(6) if j != i
+            and y[j] == y[i]]
         found.append(sum(pull)/len(pull))
     loss, skipped = L.supcon_loss(torch.tensor(z), torch.tensor(y), .5)
     assert loss.item() == pytest.approx(np.mean(found)) and skipped == 1
@@ -260,7 +284,8 @@ def test_distillation_by_hand():
     logits, fine = rng.normal(size=(2, 5)), rng.random((2, 5))
     got = L.distillation_selected(torch.tensor(logits), torch.tensor(fine)).item()
     assert got == pytest.approx(np.mean([kl(b/b.sum(), soft(a)) for a, b in zip(logits, fine)]))
-    for f in (lambda a, b: L.distillation_loss(a[:, :, None], b[:, :, None]), L.distillation_selected): # the fine map teaches, and learns nothing
+    for f in (lambda a, b: L.distillation_loss(a[:, :, None], b[:, :, None]),
+        L.distillation_selected): # the fine map teaches, and learns nothing
         a, b = torch.tensor(logits, requires_grad=True), torch.tensor(fine, requires_grad=True)
         f(a, b).backward()
         assert b.grad is None and a.grad.abs().max() > 0
@@ -285,5 +310,6 @@ def test_k_by_hand():
         if old is not None: k = min(max(k + .8*(10 if ema >= old else -10), 20), 140)
         assert got == math.floor(k)
     assert k == 140 and low == 20
-    assert [k_change(d, r) for r in ('symmetric', 'up80_down50', 'up50_down80') for d in (.5, -.5)] == [50, -50, 80, -50, 50, -80]
+    assert [k_change(d, r) for r in ('symmetric', 'up80_down50', 'up50_down80') for d in (.5, -.5)] == [50, -50, 80,
+        -50, 50, -80]
     assert k_change(-.5, 'gain') == -40 and k_change(.5, 'fixed') == 0

@@ -1,8 +1,8 @@
-"""What a run may look at, and when; and what it computes, against a second trainer written here from the paper's symbols.
+"""What a run may look at, and when; and what it computes, against a second trainer from the paper's symbols.
 
-Everything goes through public functions (`fit`, `predict`, `train_run`, …), on images of 12 × 12 pixels and models of some
-hundred weights. Where the code has a choice that a reader would not notice in a table (which part chooses the epoch, which k
-judges the test part, whether classes are weighted), a test here compares numbers, not only whether something ran."""
+Everything goes through public functions (`fit`, `predict`, `train_run`, …), on images of 12 × 12 pixels and models of
+some hundred weights. Where the code has a choice that a reader would not notice in a table (which part chooses the
+epoch, which k judges the test part, whether classes are weighted), a test here compares numbers."""
 import json
 import math
 from copy import deepcopy
@@ -24,8 +24,8 @@ SMALL = dict(coarse_width=4, dim=8, heads=2, head_dim=4, hidden=16, k_share=.25)
 CLASSES = ('round', 'oval', 'flat')
 
 
-# ---- The convention of the class weights. If the loop's convention changes, change CONVENTION, and nothing else. --------
-CONVENTION = 'classes' # 'classes': weights of mean 1 over the classes; 'images': mean 1 over the training images
+# ---- The convention of the class weights. If the loop's convention changes, change CONVENTION, and nothing else. ---
+CONVENTION = 'classes' # weights of mean 1 over the classes, or 'images': of mean 1 over the training images
 
 
 def class_weighted(losses, y, counts, baseline, convention=None):
@@ -34,7 +34,7 @@ def class_weighted(losses, y, counts, baseline, convention=None):
     w = 1/counts/(1/counts).mean()
     if (convention or CONVENTION) == 'images': return (counts.sum()/len(counts)/counts)[y].mul(losses).mean()
     return (w[y]*losses).sum()/(w[y].sum() if baseline else len(y))
-# --------------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------------------
 
 
 class Spy(ImageSet):
@@ -51,7 +51,8 @@ def cells(counts=(26, 16, 12), noise=.5, seed=0, kind=ImageSet):
     x = noise*rng.random((len(y), 1, 12, 12))
     for i, c in enumerate(y): x[i, 0, 1 + 4*c:3 + 4*c, 2:10] += .5*rng.random()
     names = [f'cell {i:03d}' for i in range(len(y))]
-    return kind(x.astype(np.float32), y, names, names, CLASSES[:len(counts)], 'opd', value_range=(0, 1), meta=dict(log=[]) if kind is Spy else {})
+    return kind(x.astype(np.float32), y, names, names, CLASSES[:len(counts)], 'opd', value_range=(0, 1),
+        meta=dict(log=[]) if kind is Spy else {})
 
 
 def three(images):
@@ -73,7 +74,8 @@ def turned(images, at):
 def probabilities(model, images, at, k=None):
     "By hand: evaluation mode, no augmentation."
     model = deepcopy(model).eval()
-    with torch.no_grad(): out = model(torch.tensor(images.images[at]), k) if k else model(torch.tensor(images.images[at]))
+    with torch.no_grad():
+        out = model(torch.tensor(images.images[at]), k) if k else model(torch.tensor(images.images[at]))
     return (out.logits if k else out).softmax(1).numpy()
 
 
@@ -104,7 +106,9 @@ def record(tmp_path_factory):
     index = split.indices(images)
     images = turned(images, index['val'])
     recipe = dict(epochs=5, batch_size=8, lr=.01, schedule='plateau', ema=0.)
-    spec = RunSpec(dataset='opd', profile='smoke', changes=json.dumps(SMALL | dict(k_reading='symmetric', delta_k=40, k_share=.5)), recipe=json.dumps(recipe), device='cpu')
+    spec = RunSpec(dataset='opd', profile='smoke',
+        changes=json.dumps(SMALL | dict(k_reading='symmetric', delta_k=40, k_share=.5)), recipe=json.dumps(recipe),
+        device='cpu')
     images.meta['log'].clear()
     out = tmp_path_factory.mktemp('run')
     r = train_run(spec, out, show=False, data=(images, split))
@@ -112,7 +116,8 @@ def record(tmp_path_factory):
     weights, card = R.load_checkpoint(folder)
     model = ours(images)
     model.load_state_dict(weights)
-    return r, images, index, [list(b) for b in images.meta['log']], model, card, R.load_predictions(folder/'predictions.csv')
+    return r, images, index, [list(b) for b in images.meta['log']], model, card, R.load_predictions(
+        folder/'predictions.csv')
 
 
 def test_each_part_is_read_in_its_time(record):
@@ -133,9 +138,11 @@ def test_the_epoch_is_chosen_on_validation_and_its_weights_are_kept(record):
     scores = [e['val']['macro_f1'] for e in r['history']]
     assert r['best_epoch'] == 1 + int(np.argmax(scores)) < len(scores)
     best = r['history'][r['best_epoch'] - 1]
-    assert macro_f1(probabilities(model, images, index['val'], best['k']), images.labels[index['val']]) == pytest.approx(best['val']['macro_f1'], abs=1e-5)
+    assert macro_f1(probabilities(model, images, index['val'], best['k']),
+        images.labels[index['val']]) == pytest.approx(best['val']['macro_f1'], abs=1e-5)
     for other in ('train', 'test'): # these labels are right, those of validation are wrong
-        assert macro_f1(probabilities(model, images, index[other], best['k']), images.labels[index[other]]) != pytest.approx(best['val']['macro_f1'], abs=.05)
+        assert macro_f1(probabilities(model, images, index[other], best['k']),
+            images.labels[index[other]]) != pytest.approx(best['val']['macro_f1'], abs=.05)
 
 
 def test_the_best_epochs_k_judges_the_test_part(record):
@@ -158,15 +165,18 @@ def test_other_test_images_change_nothing_but_the_test():
     x, y = images.images.copy(), images.labels.copy()
     x[at['test']], y[at['test']] = 1 - x[at['test']], (y[at['test']] + 1) % 3
     models = [ours(images), ours(images)]
-    found = [fit(m, s, at, Recipe(epochs=3, batch_size=8, lr=.01, ema=.5), show=False) for m, s in zip(models, (images, replace(images, images=x, labels=y)))]
+    found = [fit(m, s, at, Recipe(epochs=3, batch_size=8, lr=.01, ema=.5), show=False)
+        for m, s in zip(models, (images, replace(images, images=x, labels=y)))]
     assert same(*(m.state_dict() for m in models))
-    assert [e['val'] for e in found[0]['history']] == [e['val'] for e in found[1]['history']] and found[0]['best_epoch'] == found[1]['best_epoch']
+    assert [e['val'] for e in found[0]['history']] == [e['val'] for e in found[1]['history']]
+    assert found[0]['best_epoch'] == found[1]['best_epoch']
 
 
 def test_other_validation_images_change_the_choice_but_not_the_training():
     images = cells()
     at = three(images)
-    found = [fit(ours(images), s, at, Recipe(epochs=4, batch_size=8, lr=.02), show=False) for s in (images, turned(images, at['val']))]
+    found = [fit(ours(images), s, at, Recipe(epochs=4, batch_size=8, lr=.02), show=False)
+        for s in (images, turned(images, at['val']))]
     assert [e['train'] for e in found[0]['history']] == [e['train'] for e in found[1]['history']]
     assert found[0]['best_epoch'] > found[1]['best_epoch']
 
@@ -191,7 +201,8 @@ def scripted(*answers):
     x[:, 0, 0, 0] = np.arange(9)
     images = ImageSet(x, [0, 0, 0, 0, 1, 2, 0, 1, 2], [str(i) for i in range(9)], [str(i) for i in range(9)], CLASSES)
     model = Scripted([[*a, 0, 1, 2] for a in answers])
-    found = fit(model, images, dict(train=np.arange(6, 9), val=np.arange(6)), Recipe(epochs=len(answers), batch_size=8), show=False)
+    found = fit(model, images, dict(train=np.arange(6, 9), val=np.arange(6)), Recipe(epochs=len(answers), batch_size=8),
+        show=False)
     return found, model, [(e['val']['accuracy'], e['val']['macro_f1']) for e in found['history']]
 
 
@@ -201,7 +212,9 @@ def test_the_epoch_is_chosen_by_macro_f1_and_not_by_accuracy():
     assert [f for _, f in scores] == pytest.approx([(4/8)/3, .8/3, (2*2/6 + 2*2/3)/3, (2/5)/3], abs=1e-5)
     assert found['best_epoch'] == 3 and model.epoch == 3
     found, model, scores = scripted([0, 0, 1, 2, 1, 2], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0])
-    assert scores[1][0] > scores[0][0] and scores[1][1] < scores[0][1] and (found['best_epoch'], int(model.epoch)) == (1, 1)
+    assert scores[1][0] > scores[0][0]
+    assert scores[1][1] < scores[0][1]
+    assert (found['best_epoch'], int(model.epoch)) == (1, 1)
 
 
 def test_of_equally_good_epochs_the_first_is_kept():
@@ -222,11 +235,13 @@ def test_of_epochs_without_a_step_the_first_is_kept():
 def of_images(model, images, b, gamma):
     "Loss of each image of a training batch, before weighting."
     with torch.no_grad(): out = deepcopy(model).train()(torch.tensor(images.images[b]))
-    p = (out.logits if hasattr(out, 'logits') else out).softmax(1).double().gather(1, torch.as_tensor(images.labels[b])[:, None])[:, 0]
+    p = (out.logits if hasattr(out, 'logits') else out).softmax(1).double().gather(1,
+        torch.as_tensor(images.labels[b])[:, None])[:, 0]
     return -(1 - p)**gamma*p.log()
 
 
-@pytest.mark.parametrize('make, part, gamma', [(ours, 'focal', 2.), (lambda s: build_model('tiny_cnn', '', s, 0), 'cross_entropy', 0.)], ids=['ours', 'baseline'])
+@pytest.mark.parametrize('make, part, gamma', [(ours, 'focal', 2.),
+    (lambda s: build_model('tiny_cnn', '', s, 0), 'cross_entropy', 0.)], ids=['ours', 'baseline'])
 def test_classes_are_weighted_by_the_training_counts(make, part, gamma):
     images = cells((40, 14, 6))
     at, model = three(images), make(images)
@@ -236,15 +251,18 @@ def test_classes_are_weighted_by_the_training_counts(make, part, gamma):
     assert len(set(counts)) == 3 and abs(counts/counts.sum() - everything/everything.sum()).max() > .02
     seen = fit(model, images, at, recipe, show=False)['history'][0]['train'][part]
     batches = epoch_batches(at['train'], 10, recipe.seed, 0)
-    def mean(f): return sum(float(f(of_images(start, images, b, gamma), torch.as_tensor(images.labels[b])))*len(b) for b in batches)/len(at['train'])
+    def mean(f):
+        return sum(float(f(of_images(start, images, b, gamma), torch.as_tensor(images.labels[b])))*len(b)
+            for b in batches)/len(at['train'])
     base = part == 'cross_entropy'
     off = mean(lambda l, y: l.mean())
-    for convention in ('classes', 'images'): assert abs(mean(lambda l, y: class_weighted(l, y, counts, base, convention)) - off) > .02
+    for convention in ('classes', 'images'):
+        assert abs(mean(lambda l, y: class_weighted(l, y, counts, base, convention)) - off) > .02
     assert seen == pytest.approx(mean(lambda l, y: class_weighted(l, y, counts, base)), abs=1e-4)
     assert seen != pytest.approx(mean(lambda l, y: class_weighted(l, y, everything, base)), abs=1e-4)
 
 
-# ---- A second trainer --------------------------------------------------------------------------------------------------
+# ---- A second trainer ------------------------------------------------------------------------------------------------
 
 def loss_by_hand(model, images, b, counts):
     "Eq. 20 of the preset `corrected`, image by image."
@@ -281,9 +299,11 @@ def train_by_hand(model, images, train, recipe):
                 opt.param_groups[0]['lr'] = recipe.lr*(up if share < .15 else down)
             opt.step()
             d = min(recipe.ema, (1 + t)/(10 + t))
-            for m, v in zip(mean.state_dict().values(), model.state_dict().values()): m.copy_(d*m + (1 - d)*v if m.is_floating_point() else v)
+            for m, v in zip(mean.state_dict().values(), model.state_dict().values()):
+                m.copy_(d*m + (1 - d)*v if m.is_floating_point() else v)
             t += 1
-            for n, v in (parts | dict(loss=loss)).items(): sums[n] = sums.get(n, 0) + float(v.detach())*len(b)/len(train)
+            for n, v in (parts | dict(loss=loss)).items():
+                sums[n] = sums.get(n, 0) + float(v.detach())*len(b)/len(train)
         history.append(sums)
     return model, mean, history
 
@@ -297,7 +317,8 @@ def test_fit_trains_as_the_loop_by_hand_does(schedule):
     plain, _, history = train_by_hand(deepcopy(model), images, at['train'], recipe)
     found = fit(model, images, at, recipe, show=False)
     for e, h in zip(found['history'], history): assert {n: e['train'][n] for n in h} == pytest.approx(h, rel=2e-3)
-    assert found['history'][-1]['val']['loss'] == pytest.approx(val_loss(plain, images, at['val'], found['k']), rel=2e-3)
+    assert found['history'][-1]['val']['loss'] == pytest.approx(val_loss(plain, images, at['val'], found['k']),
+        rel=2e-3)
 
 
 def test_the_running_mean_is_what_is_kept():
@@ -317,9 +338,12 @@ def test_the_running_mean_is_what_is_kept():
 
 def test_update_ema_by_hand():
     a, b = (torch.nn.BatchNorm1d(1) for _ in 'ab')
-    with torch.no_grad(): a.weight.fill_(1.), b.weight.fill_(3.), b.running_var.fill_(5.), b.num_batches_tracked.fill_(7)
+    with torch.no_grad():
+        a.weight.fill_(1.), b.weight.fill_(3.), b.running_var.fill_(5.), b.num_batches_tracked.fill_(7)
     update_ema(a, b, .98, 5) # the decay is still warming up: 6/15
-    assert a.weight.item() == pytest.approx(.4*1 + .6*3) and a.running_var.item() == pytest.approx(.4*1 + .6*5) and a.num_batches_tracked == 7
+    assert a.weight.item() == pytest.approx(.4*1 + .6*3)
+    assert a.running_var.item() == pytest.approx(.4*1 + .6*5)
+    assert a.num_batches_tracked == 7
     update_ema(a, b, .25, 10**6)
     assert a.weight.item() == pytest.approx(.25*2.2 + .75*3)
 
@@ -333,7 +357,8 @@ def test_one_cycle_by_hand():
 def test_the_plateau_follows_the_validation_loss():
     images = cells()
     at = three(images)
-    found = fit(build_model('tiny_cnn', '', images, 0), turned(images, at['val']), at, Recipe(epochs=8, batch_size=8, lr=.01, factor=.5, patience=1), show=False)
+    found = fit(build_model('tiny_cnn', '', images, 0), turned(images, at['val']), at,
+        Recipe(epochs=8, batch_size=8, lr=.01, factor=.5, patience=1), show=False)
     lr, best, bad, expected = .01, math.inf, 0, []
     for e in found['history']:
         expected.append(lr)
@@ -345,7 +370,8 @@ def test_the_plateau_follows_the_validation_loss():
 def test_k_follows_the_training_loss_once_an_epoch():
     images = cells()
     at = three(images)
-    found = fit(ours(images, k_reading='symmetric', delta_k=10, k_share=.5), turned(images, at['val']), at, Recipe(epochs=5, batch_size=8, lr=.02), show=False)
+    found = fit(ours(images, k_reading='symmetric', delta_k=10, k_share=.5), turned(images, at['val']), at,
+        Recipe(epochs=5, batch_size=8, lr=.02), show=False)
     losses = [e['val']['loss'] for e in found['history']]
     assert losses[-1] > losses[0] # what k would follow if it followed validation
     k, ema, expected = 72., None, []
@@ -371,7 +397,8 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else():
     at, weights = three(images), {}
     for name, (seed, noise) in {'a': (0, 1), 'again': (0, 2), 'other': (1, 1)}.items():
         torch.manual_seed(noise), np.random.seed(noise)
-        model = build_model('sparseattnnet', 'corrected', images, 7, changes=SMALL | dict(select='random', contrastive='printed'))
+        model = build_model('sparseattnnet', 'corrected', images, 7,
+            changes=SMALL | dict(select='random', contrastive='printed'))
         torch.manual_seed(noise), np.random.seed(noise)
         fit(model, images, at, Recipe(epochs=2, batch_size=len(at['train']), lr=.01, ema=.5, seed=seed), show=False)
         weights[name] = model.state_dict()
@@ -384,7 +411,8 @@ def test_first_weights_depend_on_the_seed_alone():
         made = []
         for seed, noise in ((0, 1), (0, 2), (1, 1)):
             torch.manual_seed(noise)
-            made.append((build_model(name, 'corrected', images, seed) if name == 'sparseattnnet' else build_baseline(name, 3, seed=seed, channels=1)).state_dict())
+            made.append((build_model(name, 'corrected', images, seed) if name == 'sparseattnnet'
+                else build_baseline(name, 3, seed=seed, channels=1)).state_dict())
         assert same(made[0], made[1]) and not same(made[0], made[2])
 
 
@@ -392,7 +420,9 @@ def test_a_runs_seed_reaches_weights_and_recipe(tmp_path):
     images, found = cells(), {}
     split = make_split(images)
     for seed in (0, 1): # one batch: its order changes nothing, only the first weights do
-        r = train_run(RunSpec(dataset='opd', profile='smoke', model='tiny_cnn', recipe='{"epochs": 1, "lr": 1e-12, "batch_size": 1000}', seed=seed, device='cpu'), tmp_path, show=False, data=(images, split))
+        r = train_run(RunSpec(dataset='opd', profile='smoke', model='tiny_cnn',
+            recipe='{"epochs": 1, "lr": 1e-12, "batch_size": 1000}', seed=seed, device='cpu'), tmp_path, show=False,
+            data=(images, split))
         assert r['seed'] == r['config']['recipe']['seed'] == seed
         found[seed] = r['history'][0]['train']['loss']
     assert abs(found[0] - found[1]) > 1e-3
@@ -403,8 +433,10 @@ def test_augmentation_changes_training_images_alone():
     at, model, recipe = three(images), ours(images), Recipe(epochs=2, batch_size=8, lr=.01, augment=True)
     b = at['train'][:16]
     plain, first = images.batch(b), training_batch(images, b, recipe, 0, 0)
-    assert torch.equal(training_batch(images, b, replace(recipe, augment=False), 0, 0), plain) and torch.equal(training_batch(images, b, recipe, 0, 0), first)
-    for other in (plain, training_batch(images, b, recipe, 0, 1), training_batch(images, b, recipe, 1, 0), training_batch(images, b, replace(recipe, seed=1), 0, 0)):
+    assert torch.equal(training_batch(images, b, replace(recipe, augment=False), 0, 0), plain)
+    assert torch.equal(training_batch(images, b, recipe, 0, 0), first)
+    for other in (plain, training_batch(images, b, recipe, 0, 1), training_batch(images, b, recipe, 1, 0),
+        training_batch(images, b, replace(recipe, seed=1), 0, 0)):
         assert not torch.equal(other, first)
     found = fit(model, images, at, replace(recipe, epochs=1), show=False)
     assert found['history'][0]['val']['loss'] == pytest.approx(val_loss(model, images, at['val'], found['k']), abs=1e-5)
@@ -414,7 +446,8 @@ def test_augmentation_changes_training_images_alone():
 
 def test_who_is_augmented():
     asked = lambda *a, **k: with_augment(*a, say=lambda line: None, **k)
-    assert [asked('auto', 'opd', profile=p) for p in ('full', 'quick', 'smoke')] == [True, False, False] and not asked('auto', 'fluorescence', profile='full')
+    assert [asked('auto', 'opd', profile=p) for p in ('full', 'quick', 'smoke')] == [True, False, False]
+    assert not asked('auto', 'fluorescence', profile='full')
     assert asked('on', 'opd', profile='quick') and not asked('off', 'opd', profile='full')
     with pytest.raises(ValueError, match='fluorescence'): asked('on', 'fluorescence', profile='full')
 
@@ -425,7 +458,8 @@ def test_predict_puts_the_model_back_and_ignores_the_size_of_batches():
     before = deepcopy(model.state_dict())
     probs = [predict(model, images, at, 30, b) for b in (3, 64)]
     assert model.training and same(before, model.state_dict())
-    assert probs[0] == pytest.approx(probs[1], abs=1e-6) and probs[0] == pytest.approx(probabilities(model, images, at, 30), abs=1e-6)
+    assert probs[0] == pytest.approx(probs[1], abs=1e-6)
+    assert probs[0] == pytest.approx(probabilities(model, images, at, 30), abs=1e-6)
 
 
 # ---- Interruption ----------------------------------------------------------------------------------------------------
@@ -441,7 +475,8 @@ class Stopping(ImageSet):
         return super().batch(idx)
 
 
-@pytest.mark.parametrize('how', [dict(ema=.6, schedule='onecycle'), dict(schedule='plateau', patience=0, factor=.3)], ids=['onecycle', 'plateau'])
+@pytest.mark.parametrize('how', [dict(ema=.6, schedule='onecycle'), dict(schedule='plateau', patience=0, factor=.3)],
+    ids=['onecycle', 'plateau'])
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, how):
     images = turned(cells(), three(cells())['val'])
     at, changes = three(images), dict(k_reading='symmetric', delta_k=7, select='random', contrastive='printed')
@@ -450,7 +485,9 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, how):
     whole = fit(models[0], images, at, recipe, show=False)
     if recipe.schedule == 'plateau': assert whole['history'][3]['lr'] < .02 # it has fallen before the interruption
     reads = len(epoch_batches(at['train'], 8, 0, 0)) + 2 # of an epoch, with validation
-    stopping = Stopping(**{f: getattr(images, f) for f in ('images', 'labels', 'ids', 'groups', 'class_names', 'modality', 'value_range')}, meta=dict(left=4*reads + 2))
+    stopping = Stopping(**{f: getattr(images, f)
+        for f in ('images', 'labels', 'ids', 'groups', 'class_names', 'modality', 'value_range')},
+            meta=dict(left=4*reads + 2))
     with pytest.raises(Stop): fit(models[1], stopping, at, recipe, tmp_path/'state', show=False)
     models[1] = ours(images, **changes)
     rest = fit(models[1], images, at, recipe, tmp_path/'state', show=False)
@@ -473,9 +510,11 @@ def test_a_damaged_state_is_not_taken_up(tmp_path):
     content = bytearray(state.read_bytes())
     content[-3] ^= 16
     state.write_bytes(content)
-    with pytest.raises(ValueError, match='damaged'): fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), state, show=False)
+    with pytest.raises(ValueError, match='damaged'):
+        fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), state, show=False)
     fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1), other := tmp_path/'other', show=False)
-    with pytest.raises(ValueError, match='another recipe'): fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1, lr=.5), other, show=False)
+    with pytest.raises(ValueError, match='another recipe'):
+        fit(build_model('tiny_cnn', '', images, 0), images, at, Recipe(epochs=1, lr=.5), other, show=False)
 
 
 # ---- Mixed precision -------------------------------------------------------------------------------------------------
@@ -500,8 +539,10 @@ def test_a_run_in_bfloat16_computes_in_it_and_scores_in_float32():
 
 def test_the_papers_recipe_and_the_short_ones():
     full = make_recipe('sparseattnnet', 'corrected', 'full', 'opd', 1000, 135**2, 4)
-    assert (full.epochs, full.batch_size, full.lr, full.weight_decay, full.schedule, full.factor, full.patience, full.ema, full.seed) == (150, 64, 1e-3, 1e-4, 'plateau', .9, 5, 0., 4)
-    assert [make_recipe('resnet50', '', 'full', d, 1000, 1).batch_size for d in ('opd', 'holo', 'event', 'wbc')] == [64, 64, 32, 32]
+    assert (full.epochs, full.batch_size, full.lr, full.weight_decay, full.schedule, full.factor, full.patience,
+        full.ema, full.seed) == (150, 64, 1e-3, 1e-4, 'plateau', .9, 5, 0., 4)
+    assert [make_recipe('resnet50', '', 'full', d, 1000, 1).batch_size for d in ('opd', 'holo', 'event', 'wbc')] == [64,
+        64, 32, 32]
     quick = make_recipe('sparseattnnet', 'corrected', 'quick', 'opd', 480, 135**2)
     assert (quick.epochs, quick.batch_size, quick.lr, quick.schedule, quick.ema) == (30, 32, 2e-3, 'onecycle', .98)
     assert make_recipe('sparseattnnet', 'corrected', 'quick', 'opd', 480, 135**2, epochs=7, lr=None).epochs == 7

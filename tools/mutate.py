@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""Does a test notice when the code is wrong? Makes one small fault after another in a copy of the project and says which faults no test saw.
+"""Does a test notice when the code is wrong? Plants one small fault after another and says which of them no test saw.
 
     python tools/mutate.py FOLDER [--only PART] [--list] [--jobs 1] [--tests] [--limit 600] [--equivalent] [--cold]
 
-The faults stand in tests/mutations.toml: a module, the text to replace, and what to put there. The fault goes into the
-module and into the cell of the notebook that it is exported from, because a page runs its own cells. A text that is not
-found exactly once in each is an error, so the list cannot go stale unseen.
+The faults stand in tests/mutations.toml: a module, the text to replace, and what to put there. The project is copied,
+and the fault goes into the module and into the cell of the notebook that it is exported from, because a page runs its
+own cells. A text that is not found exactly once in each is an error, so the list cannot go stale unseen.
 
 For each fault the checks that concern its module run, cheapest first, until one fails: the pytest files that import the
-module, its own page, then the other pages that import it (those under nbs/paper only where the list names them). The fault
-is then *killed*; a fault that every check passes has *survived*. A check that also fails without any fault counts for
-nothing, and is named. Faults that change no result are in the list too, with the reason; they run with `--equivalent`.
+module, its own page, then the other pages that import it (those under nbs/paper only where the list names them). The
+fault is then *killed*; a fault that every check passes has *survived*. A check that also fails without any fault counts
+for nothing, and is named. Faults that change no result are in the list too, with the reason; `--equivalent` runs
+them as well.
 
-`--only` takes the faults whose part, module or name contains PART, `--tests` leaves the pages out. FOLDER keeps the results in mutations.json: a run that
-was stopped goes on, and a fault runs again when the code or the check concerned has changed. Exit status 1: some fault survived.
+`--only` takes the faults whose part, module or name contains PART, `--tests` leaves the pages out. FOLDER keeps the
+results in mutations.json: a run that was stopped goes on, and a fault runs again when the code or the check concerned
+has changed. Exit status 1: some fault survived.
 
-The pytest files run in a process that has loaded PyTorch and SciPy beforehand and forks for each file; `--cold` starts a
-new Python instead."""
+The pytest files run in a process that has loaded PyTorch and SciPy beforehand and forks for each file; `--cold` starts
+a new Python instead."""
 import argparse
 import hashlib
 import json
@@ -42,7 +44,8 @@ from check import ONE_THREAD, SIGNALS, Runner, copy_tree, end_tree, say  # noqa:
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST, PACKAGE, RESULTS = 'tests/mutations.toml', 'sparseattnnet', 'mutations.json'
-HEAVY = ('numpy', 'torch', 'torch._dynamo', 'scipy.stats', 'sklearn.metrics', 'pandas', 'numba', 'safetensors.torch', 'pytest', 'tqdm')
+HEAVY = ('numpy', 'torch', 'torch._dynamo', 'scipy.stats', 'sklearn.metrics', 'pandas', 'numba', 'safetensors.torch',
+    'pytest', 'tqdm')
 
 
 @dataclass
@@ -54,13 +57,15 @@ class Mutation:
     old: str  # text in the module and in one exported cell
     new: str  # what the fault puts there
     also: list = field(default_factory=list)  # further pairs of old and new in the same module
-    checks: list = field(default_factory=list)  # files to run after the pytest files and the own page, instead of the pages that import the module
+    checks: list = field(default_factory=list)  # files to run instead of the pages that import the module
     equivalent: str = ''  # why no test can see it; '' where one should
 
     @property
     def pairs(self): return [(self.old, self.new), *map(tuple, self.also)]
+
     @property
     def module(self): return f'{PACKAGE}/{self.file}.py'
+
     @property
     def page(self): return f'nbs/{self.file}.ipynb'
 
@@ -69,8 +74,10 @@ def load(path=ROOT/LIST):
     "The faults of a list; ValueError for a name that stands twice, and for a fault that changes nothing."
     with open(path, 'rb') as f: found = [Mutation(**m) for m in tomllib.load(f)['mutation']]
     names = [m.name for m in found]
-    if twice := sorted({n for n in names if names.count(n) > 1}): raise ValueError(f"{Path(path).name}: {', '.join(twice)} stands twice; give each mutation a name of its own")
-    if idle := [m.name for m in found if any(a == b for a, b in m.pairs)]: raise ValueError(f"{Path(path).name}: {', '.join(idle)} replaces a text by itself")
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ValueError(f"{Path(path).name}: {', '.join(twice)} stands twice; give each mutation a name of its own")
+    if idle := [m.name for m in found if any(a == b for a, b in m.pairs)]:
+        raise ValueError(f"{Path(path).name}: {', '.join(idle)} replaces a text by itself")
     return found
 
 
@@ -80,7 +87,7 @@ def exported(cell):
 
 
 def faults_of(m, root=ROOT):
-    "What stands in the way of a mutation, in sentences; empty when each text is found once in the module and once in the page."
+    "What stands in the way of a mutation; empty when each text is found once in the module and once in the page."
     out = []
     for path in (m.module, m.page):
         if not (root/path).is_file():
@@ -90,12 +97,13 @@ def faults_of(m, root=ROOT):
         if path == m.page: text = '\n\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if exported(c))
         for old, _ in m.pairs:
             n = text.count(old)
-            if n != 1: out.append(f"mutation {m.name!r}: its text is {'gone from' if not n else f'found {n} times in'} {path}; adapt {LIST}\n    {old!r}")
+            where = 'gone from' if not n else f'found {n} times in'
+            if n != 1: out.append(f"mutation {m.name!r}: its text is {where} {path}; adapt {LIST}\n    {old!r}")
     return out
 
 
 def apply(m, root):
-    "Put the fault into module and page, and return what stood there; raises ValueError where `faults_of` finds something."
+    "Put the fault into module and page, and return what stood there; ValueError where `faults_of` finds something."
     if out := faults_of(m, root): raise ValueError('\n'.join(out))
     before = {root/f: ((root/f).read_bytes(), (root/f).stat().st_mtime_ns) for f in (m.module, m.page)}
     text, nb = (root/m.module).read_text(encoding='utf-8'), json.loads((root/m.page).read_text(encoding='utf-8'))
@@ -112,7 +120,8 @@ def apply(m, root):
 def code_of(path, changed):
     "The code of a Python file or a notebook; `changed` is when it was written."
     text = path.read_text(encoding='utf-8')
-    return text if path.suffix == '.py' else '\n'.join(''.join(c['source']) for c in json.loads(text)['cells'] if c['cell_type'] == 'code')
+    return text if path.suffix == '.py' else '\n'.join(''.join(c['source']) for c in json.loads(text)['cells']
+        if c['cell_type'] == 'code')
 
 
 def imports(text, file):
@@ -120,20 +129,23 @@ def imports(text, file):
     room, _, name = file.rpartition('/')
     dotted = f'{PACKAGE}.{room}' if room else PACKAGE
     lines = (line.split() for line in text.split('\n') if dotted in line and name in line)
-    return any(w[0] in ('from', 'import') and (w[1] == f'{dotted}.{name}' or w[1] == dotted and name in ' '.join(w[2:]).replace(',', ' ').split()) for w in lines if len(w) > 1)
+    return any(w[0] in ('from', 'import') and (w[1] == f'{dotted}.{name}' or w[1] == dotted
+        and name in ' '.join(w[2:]).replace(',', ' ').split()) for w in lines if len(w) > 1)
 
 
 def checks_of(m, root=ROOT):
     "The files to run for a mutation, cheapest first."
-    tests = [p for p in sorted((root/'tests').glob('test_*.py')) if p.name != 'test_mutate.py' and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
+    tests = [p for p in sorted((root/'tests').glob('test_*.py')) if p.name != 'test_mutate.py'
+        and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
     tests.sort(key=lambda p: (not p.name.startswith('test_protocol'), m.part not in p.name, p.name))
-    pages = [root/c for c in m.checks] or [p for p in sorted((root/'nbs').rglob('*.ipynb')) if 'paper' not in p.parts and p.parent != root/'nbs' and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
+    pages = [root/c for c in m.checks] or [p for p in sorted((root/'nbs').rglob('*.ipynb')) if 'paper' not in p.parts
+        and p.parent != root/'nbs' and imports(code_of(p, p.stat().st_mtime_ns), m.file)]
     pages.sort(key=lambda p: (p.parent != (root/m.page).parent, p.stat().st_size))
     rel = [p.relative_to(root).as_posix() for p in (*tests, root/m.page, *pages)]
     return list(dict.fromkeys(rel))
 
 
-# ---- A process that has loaded what is slow to load, and forks ------------------------------------------------------------
+# ---- A process that has loaded what is slow to load, and forks --------------------------------------------------
 
 def serve():
     "Read requests from stdin, one line of JSON each; run pytest in a fork; answer with its exit status."
@@ -167,13 +179,15 @@ def serve():
 class Place:
     "A copy of the project in which one fault at a time is tried."
     def __init__(self, root, run, limit, cold):
-        self.root, self.run, self.limit, self.cold, self.server = root, run, limit, cold or not hasattr(os, 'fork'), None
+        self.root, self.run, self.limit, self.cold, self.server = root, run, limit, cold or not hasattr(os,
+            'fork'), None
         self.temp = Path(tempfile.mkdtemp(prefix='mutate-')).resolve()
         self.tree = self.temp/'tree'
         copy_tree(root, self.tree)
         for cache in ('data/cache', ): # simulated images, so that pages need not make them anew
             if (root/cache).is_dir(): shutil.copytree(root/cache, self.tree/cache, dirs_exist_ok=True)
-        self.before, self.machine_code = {}, [(f.relative_to(root), f.read_bytes(), f.stat().st_mtime_ns) for f in (root/PACKAGE).rglob('__pycache__/*.nb[ic]')]
+        self.before, self.machine_code = {}, [(f.relative_to(root), f.read_bytes(), f.stat().st_mtime_ns)
+            for f in (root/PACKAGE).rglob('__pycache__/*.nb[ic]')]
         for name, *_ in self.machine_code: (self.tree/name).parent.mkdir(parents=True, exist_ok=True)
         self.restore()
 
@@ -193,15 +207,22 @@ class Place:
     def check(self, file):
         "Run one check in the copy: exit status, output; 124 or −9 when it took too long."
         if file.endswith('.ipynb'):
-            return self.run([Path(sys.executable).with_name('nbdev_test'), '--path', file, '--n_workers', '0'], self.tree, self.limit, PYTHONPATH=str(self.tree))[:2]
+            return self.run([Path(sys.executable).with_name('nbdev_test'), '--path', file, '--n_workers', '0'],
+                self.tree, self.limit, PYTHONPATH=str(self.tree))[:2]
         args = [file, '-x', '-q', '-p', 'no:cacheprovider', '--color=no', '--no-header', '-W', 'ignore']
-        if self.cold: return self.run([sys.executable, '-m', 'pytest', *args], self.tree, self.limit, PYTHONPATH=str(self.tree))[:2]
+        if self.cold:
+            return self.run([sys.executable, '-m', 'pytest', *args], self.tree, self.limit,
+                PYTHONPATH=str(self.tree))[:2]
         if self.server is None:
-            self.server = subprocess.Popen([sys.executable, __file__, '--serve'], cwd=self.temp, env=self.run.env | dict(PYTHONPATH=str(self.tree)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.server = subprocess.Popen([sys.executable, __file__, '--serve'], cwd=self.temp,
+                env=self.run.env | dict(PYTHONPATH=str(self.tree)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True)
         log = self.temp/'log.txt'
-        print(json.dumps(dict(tree=str(self.tree), args=args, limit=self.limit, log=str(log))), file=self.server.stdin, flush=True)
+        print(json.dumps(dict(tree=str(self.tree), args=args, limit=self.limit, log=str(log))), file=self.server.stdin,
+            flush=True)
         answer = self.server.stdout.readline()
-        return (int(answer) if answer.strip() else 130), log.read_text(encoding='utf-8', errors='replace') if log.exists() else ''
+        return (int(answer) if answer.strip() else 130), log.read_text(encoding='utf-8',
+            errors='replace') if log.exists() else ''
 
     def stop(self):
         "End what runs here."
@@ -216,7 +237,8 @@ class Study:
     "Faults, what was found about them so far, and the file that keeps it."
     def __init__(self, root, folder, a):
         self.root, self.a, self.file, self.lock = root, a, Path(folder)/RESULTS, threading.Lock()
-        self.found = json.loads(self.file.read_text(encoding='utf-8')) if self.file.exists() else dict(mutations={}, sound={})
+        self.found = json.loads(self.file.read_text(encoding='utf-8')) if self.file.exists() else dict(mutations={},
+            sound={})
 
     def key(self, m, checks, tree=None):
         "What a result depends on."
@@ -229,7 +251,8 @@ class Study:
     def known(self, m):
         "The result of an earlier run, where it still holds."
         r = self.found['mutations'].get(m.name)
-        return r if r and r['status'] != 'stopped' and r['key'] == self.key(m, [r['by']] if r['status'] == 'killed' else self.checks(m)) else None
+        return r if r and r['status'] != 'stopped' and r['key'] == self.key(m,
+            [r['by']] if r['status'] == 'killed' else self.checks(m)) else None
 
     def keep(self):
         part = self.file.with_suffix('.part')
@@ -244,7 +267,9 @@ class Study:
         if self.found['sound'].get(check, [''])[0] != key:
             rc, text = place.check(check)
             with self.lock: self.found['sound'][check] = [key, rc == 0]
-            if rc: say(f"  {check} fails without any fault (status {rc}), so it counts for nothing:\n" + '\n'.join('    ' + line for line in text.strip().split('\n')[-4:]))
+            if rc:
+                say(f"  {check} fails without any fault (status {rc}), so it counts for nothing:\n"
+                    + '\n'.join('    ' + line for line in text.strip().split('\n')[-4:]))
         return self.found['sound'][check][1]
 
     def one(self, place, m):
@@ -256,13 +281,18 @@ class Study:
             finally: place.restore()
             if rc == 130: return dict(status='stopped', by=c, key='', seconds=0)
             if rc and self.sound(place, c):
-                why = next((line for line in text.split('\n') if line.startswith(('FAILED', 'ERROR'))), 'took too long' if rc in (124, -9) else text.strip().split('\n')[-1])
-                return dict(status='killed', by=c, why=why[:200], key=self.key(m, [c], place.tree), seconds=round(time.monotonic() - t0, 1))
-        return dict(status='survived', by='', key=self.key(m, checks, place.tree), seconds=round(time.monotonic() - t0, 1))
+                why = next((line for line in text.split('\n') if line.startswith(('FAILED', 'ERROR'))),
+                    'took too long' if rc in (124, -9) else text.strip().split('\n')[-1])
+                return dict(status='killed', by=c, why=why[:200], key=self.key(m, [c], place.tree),
+                    seconds=round(time.monotonic() - t0, 1))
+        return dict(status='survived', by='', key=self.key(m, checks, place.tree),
+            seconds=round(time.monotonic() - t0, 1))
 
     def all(self, todo):
         "Try faults in as many copies as jobs were asked for, and say how far it is."
-        env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'SPARSEATTNNET_PROGRESS')} | dict.fromkeys(ONE_THREAD, '1') | dict(PYTHONDONTWRITEBYTECODE='1', PYTEST_DISABLE_PLUGIN_AUTOLOAD='1', MPLBACKEND='Agg')
+        env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'SPARSEATTNNET_PROGRESS')}
+        env |= dict.fromkeys(ONE_THREAD, '1') | dict(MPLBACKEND='Agg')
+        env |= dict(PYTHONDONTWRITEBYTECODE='1', PYTEST_DISABLE_PLUGIN_AUTOLOAD='1')
         run, t0, free, n = Runner(env), time.monotonic(), Queue(), [0]
         places = [Place(self.root, run, self.a.limit, self.a.cold) for _ in range(min(self.a.jobs, len(todo)))]
         for p in places: free.put(p)
@@ -277,7 +307,8 @@ class Study:
                 n[0] += 1
                 left = (time.monotonic() - t0)/n[0]*(len(todo) - n[0])
                 by = f"by {r['by']}" if r['by'] else ''
-                say(f"[{n[0]}/{len(todo)}] {r['status']:8} {m.name} {by} ({r['seconds']:.0f} s) · about {left/60:.0f} min left")
+                done = f"[{n[0]}/{len(todo)}] {r['status']:8} {m.name} {by} ({r['seconds']:.0f} s)"
+                say(f"{done} · about {left/60:.0f} min left")
         try:
             with ThreadPoolExecutor(self.a.jobs) as pool:
                 try: list(pool.map(go, todo))
@@ -300,12 +331,16 @@ def report(mutations, found):
         lines.append(f"{part}: {len(mine)} faults, " + ', '.join(f'{n} {s}' for s, n in count.items() if n))
         lines += [f"  SURVIVED {m.name} ({m.file})" for m in mine if status[m.name] == 'survived']
     same = [m for m in mutations if m.equivalent]
-    if same: lines += [f"{len(same)} change no result:", *(f"  {m.name} ({m.file}): {m.equivalent}" + (f"; yet {status[m.name]}" if status[m.name] == 'killed' else '') for m in same)]
+    if same:
+        lines += [f"{len(same)} change no result:",
+            *(f"  {m.name} ({m.file}): {m.equivalent}"
+            + (f"; yet {status[m.name]}" if status[m.name] == 'killed' else '') for m in same)]
     return '\n'.join(lines), sum(status[m.name] == 'survived' for m in mutations if not m.equivalent)
 
 
 def main(argv=None):
-    p = argparse.ArgumentParser(description='Make small faults in a copy of the project and say which of them no test sees.')
+    p = argparse.ArgumentParser(
+        description='Make small faults in a copy of the project and say which of them no test sees.')
     p.add_argument('folder', nargs='?', default='', help='keeps the results')
     p.add_argument('--only', default='', help='faults whose part, module or name contains this')
     p.add_argument('--list', action='store_true', help='show the faults and the checks that would run')
@@ -326,7 +361,9 @@ def main(argv=None):
         say('\n'.join(bad))
         return 2
     if a.list:
-        for m in chosen: say(f"{m.part:9} {m.file:18} {m.name}{' (changes no result)' if m.equivalent else ''}\n    {' '.join(checks_of(m, root))}")
+        for m in chosen:
+            say(f"{m.part:9} {m.file:18} {m.name}{' (changes no result)' if m.equivalent else ''}")
+            say('    ' + ' '.join(checks_of(m, root)))
         return 0
     if not a.folder: p.error('name a folder for the results')
     Path(a.folder).mkdir(parents=True, exist_ok=True)
