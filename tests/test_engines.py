@@ -13,6 +13,7 @@ import torch
 
 from sparseattnnet.deploy.export import FoldedNet
 from sparseattnnet.deploy.fast import FastEngine
+from sparseattnnet.method.sampler import random_by_image
 from sparseattnnet.method.model import PRESETS, SparseAttnNet, preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,16 +123,11 @@ def test_compiled_and_exported_networks_do_not_look_at_values():
 
 
 def test_random_pixels_belong_to_the_image():
-    model, x = some_model(select='random'), torch.rand(7, 1, 20, 20)
-    all_at_once = model(x, 40)
-    for i in range(7): assert torch.equal(model(x[i:i + 1], 40).idx[0], all_at_once.idx[i])
-    order = torch.randperm(7)
-    assert torch.equal(model(x[order], 40).idx, all_at_once.idx[order])
-    model.train()
-    torch.manual_seed(3)
-    a = model(x, 40).idx
-    torch.manual_seed(3)
-    assert torch.equal(model(x[order], 40).idx, a[order]) and not torch.equal(model(x, 40).idx, a)
+    x, order = torch.rand(7, 1, 20, 20), torch.randperm(7)
+    all_at_once = random_by_image(x, 40)
+    for i in range(7): assert torch.equal(random_by_image(x[i:i + 1], 40)[0], all_at_once[i])
+    assert torch.equal(random_by_image(x[order], 40), all_at_once[order])
+    assert not torch.equal(random_by_image(x, 40, salt=1), all_at_once)
 
 
 @pytest.mark.parametrize('k', [0, 401, 2.5, float('nan')])

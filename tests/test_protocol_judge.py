@@ -12,6 +12,7 @@ from sparseattnnet.judge import statistics as S
 from sparseattnnet.judge import tables as T
 from sparseattnnet.learn import records as R
 from sparseattnnet.learn.metrics import evaluate, wilson_interval
+from sparseattnnet.method.printed import PAPER_TABLE1
 from sparseattnnet.studies.ablation import (ARMS, FACTORS, Planned, ablation_table, claim_of, compare_runs, grid_arms,
     main_effects)
 from sparseattnnet.learn.run import RunSpec
@@ -252,7 +253,7 @@ def test_predictions_that_were_edited_are_not_read(pairs):
 
 def test_comparisons_of_a_table(pairs):
     a, b, out, right_a, right_b = pairs
-    t = T.comparisons(a + b, out/'runs')
+    t = T.comparisons(a + b, out)
     over = t.set_index(['over', 'metric'])
     got = over.loc['seeds', 'accuracy, %']
     assert (got['difference, points'], got['low'], got['high']) == pytest.approx(over_seeds_by_hand(a, b, .25),
@@ -271,7 +272,7 @@ def test_comparisons_of_a_table(pairs):
 
 def test_recall_is_worth_as_many_trials_as_there_are_cells(pairs):
     a, _, out, right, _ = pairs
-    rows = T.recall_table(a, out/'runs')
+    rows = T.recall_table(a, out)
     pooled = T.pooled_recall(rows).set_index('class')
     every = [(5*s + i, right.reshape(3, 20)[s, i]) for s in range(3) for i in range(0, 20, 2)] # class a
     times = np.unique([i for i, _ in every], return_counts=True)[1]

@@ -447,9 +447,9 @@ def test_augmentation_changes_training_images_alone():
 def test_who_is_augmented():
     asked = lambda *a, **k: with_augment(*a, say=lambda line: None, **k)
     assert [asked('auto', 'opd', profile=p) for p in ('full', 'quick', 'smoke')] == [True, False, False]
-    assert not asked('auto', 'fluorescence', profile='full')
+    assert not asked('auto', 'xray', profile='full')
     assert asked('on', 'opd', profile='quick') and not asked('off', 'opd', profile='full')
-    with pytest.raises(ValueError, match='fluorescence'): asked('on', 'fluorescence', profile='full')
+    with pytest.raises(ValueError, match='xray'): asked('on', 'xray', profile='full')
 
 
 def test_predict_puts_the_model_back_and_ignores_the_size_of_batches():
@@ -524,7 +524,7 @@ def test_a_run_in_bfloat16_computes_in_it_and_scores_in_float32():
     at, found, types = three(images), {}, {}
     for amp in ('off', 'bf16'):
         model, seen = ours(images), set()
-        model.embed.net[0].register_forward_hook(lambda m, i, o: seen.add((m.training, o.dtype)))
+        model.embed.net[-1].register_forward_hook(lambda m, i, o: seen.add((m.training, o.dtype)))
         found[amp] = fit(model, images, at, Recipe(epochs=2, batch_size=8, lr=.01, amp=amp), show=False)
         types[amp] = seen
         assert all(v.dtype in (torch.float32, torch.int64) for v in model.state_dict().values())

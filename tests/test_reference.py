@@ -12,7 +12,7 @@ import check_reference  # noqa: E402
 from sparseattnnet.judge.tables import write_comparisons, write_table  # noqa: E402
 from sparseattnnet.learn import records as R  # noqa: E402
 from sparseattnnet.learn import store as ST  # noqa: E402
-from sparseattnnet.learn.run import RunSpec, train_run  # noqa: E402
+from sparseattnnet.learn.run import RunSpec, name_run, spec_images, train_run  # noqa: E402
 
 REFERENCE = ROOT/'outputs/reference'
 
@@ -27,6 +27,13 @@ def test_committed_results_are_few_and_small():
     files = [p for p in REFERENCE.rglob('*') if p.is_file()]
     assert len(files) <= 150 and sum(p.stat().st_size for p in files) <= 12*2**20
     assert len(list((REFERENCE/'checkpoints').iterdir())) <= 12
+
+
+def test_the_name_of_a_run_is_worked_out_as_it_was():
+    "A published run would be called the same if it were trained today: nothing that names it may move unnoticed."
+    kept = {r['run_id']: r for r in ST.load_runs(REFERENCE, dataset='opd', model='sparseattnnet', preset='corrected', seed=0) if not any(r['spec'][n] for n in ('changes', 'epochs'))}
+    spec = RunSpec(dataset='opd', source='simulated', preset='corrected', profile='quick')
+    assert name_run(spec, spec_images(spec, False))[0] in kept
 
 
 @pytest.fixture(scope='module')

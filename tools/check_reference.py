@@ -86,7 +86,7 @@ def check(reference):
         elif about['notebook'] == TABLE and any(n.endswith('.csv') for n in about['files']) and all((store/n).is_file() for n in about['files']):
             mine = [runs[n] | {'folder': str(store)} for n in about['runs']]
             try: other = table_faults(stem, about, mine, store)
-            except (ValueError, KeyError) as e: other = [f'{stem}: its runs give no table today: {type(e).__name__}: {e}']
+            except (ValueError, KeyError, FileNotFoundError) as e: other = [f'{stem}: its runs give no table today: {type(e).__name__}: {e}']
             if any(r['code_version'] != CODE_VERSION for r in mine): stale += other
             else: faults += other
     faults += [f'{p.name}: no provenance says where it comes from' for p in sorted(store.glob('*')) if p.is_file() and p.name not in covered]

@@ -727,6 +727,7 @@ class FastEngine:
     ):
         c, k = model.config, resolve_k(model.default_k(H, W) if k is None else k, H*W)
         if c.select != 'learned': raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use torch")
+        if c.use_fine and c.dim % 4: raise ValueError(f"dim={c.dim}: the fast engine lays tokens out four numbers at a time; train with a dim that 4 divides, or run this model in torch or ONNX Runtime")
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8")
         if threads < 0: raise ValueError(f"threads={threads}: expected 1 or more, or 0 for all cores")
         self.config, self.shape, self.k = c, (c.channels, H, W), k

@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['OWN', 'OF_FOLDER', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec',
-           'add_flags', 'spec_of', 'spec_set', 'spec_images', 'run_digest', 'name_run', 'train_run', 'dataset_key',
-           'result_key', 'main']
+           'add_flags', 'spec_of', 'spec_set', 'spec_images', 'data_identity', 'run_digest', 'name_run', 'train_run',
+           'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
 import dataclasses
 import json
 import math
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from filelock import FileLock
 from ..method.model import PRESETS, SparseAttnConfig, SparseAttnNet, config_to_dict, preset
 from ..data.datasets import DATASETS, load_images, project_root
 from ..data.images import ImageSet
+from ..data.simulation import terminable
 from ..data.splits import PROTOCOLS, Split, make_split
 from . import records as R
 from .baselines import ALL_BASELINES, build_baseline
@@ -115,6 +115,8 @@ class RunSpec:
             try: ok = isinstance(json.loads(getattr(self, n) or '{}'), dict)
             except json.JSONDecodeError: ok = False
             if not ok: raise ValueError(f"{n}={getattr(self, n)!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
+        known = {f.name for f in dataclasses.fields(Recipe)} - {'seed'}
+        if odd := sorted(json.loads(self.recipe or '{}').keys() - known): raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of the run")
 
 # %% ../../nbs/learn/run.ipynb #04cce346
 OWN = ('model', 'preset', 'seed', 'pretrained', 'changes', 'epochs', 'batch_size', 'recipe') # what the runs of one table may differ in
@@ -170,11 +172,18 @@ def _beyond(values, cls): # what differs from the defaults of a data class
     plain = {f.name: R._plain(f.default) for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING and f.name not in ('preset', 'seed')}
     return {n: v for n, v in R._plain(values).items() if n not in plain or v != plain[n]}
 
+def data_identity(
+    source:str, # what the image set says it is, `source`
+    fingerprint:str, # SHA-256 of its content
+)->str: # what of the images enters a run's name
+    "Simulated images are named by simulator, version, seed and options, since their last bits differ between processors; all others by their content."
+    return source if ', simulator version ' in source and source.startswith('simulated ') else fingerprint
+
 def run_digest(
     config:dict, # model, recipe and data, as a record has them
-    data:str, # fingerprint of the images
+    data:str, # what `data_identity` gave
     split:str, # hash of the split
-    code_version:int=CODE_VERSION, # version of the code that trains
+    code_version:int, # version of the code that trains
 )->str: # 64 hexadecimal digits
     "What a run's name ends in: configuration, data and code version."
     said = {part: _beyond(config[part], cls) for part, cls in (('model', SparseAttnConfig), ('recipe', Recipe), ('data', RunSpec))}
@@ -195,7 +204,7 @@ def name_run(
     model = (config_to_dict(config_for(spec.preset, images, json.loads(spec.changes or '{}'))) if ours else
         dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)))
     config = dict(model=model, recipe=dataclasses.asdict(recipe), data=dict(size=[C, H, W], only=spec.only, drop=spec.drop, too_few=spec.too_few))
-    digest = run_digest(config, images.fingerprint, split.hash, pick_device(spec.device))
+    digest = run_digest(config, data_identity(images.source, images.fingerprint), split.hash, CODE_VERSION)
     return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed, digest), config, recipe
 
 # %% ../../nbs/learn/run.ipynb #7f48e2ec
@@ -279,8 +288,8 @@ def main(
     p.add_argument('--out', default='', help='folder for results, default outputs')
     p.add_argument('--redo', action='store_true', help='train again even if the run is complete')
     a = vars(p.parse_args(argv))
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try: r = train_run(spec_of(a), a['out'] or None, redo=a['redo'])
+    try:
+        with terminable(): r = train_run(spec_of(a), a['out'] or None, redo=a['redo'])
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on after the last whole epoch.')
         return 130

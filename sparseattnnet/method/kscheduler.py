@@ -21,7 +21,7 @@ def smooth_loss(
 # %% ../../nbs/method/kscheduler.ipynb #a9dd1894
 K_READINGS = {'symmetric': 'i: up and down by Δk = 50, the equations to the letter; LR_k is not used',
               'up80_down50': 'ii: up by LR_k = 80, down by the "reduction step" Δk = 50',
-              'up50_down80': 'iii: up by Δk = 50, down by LR_k = 80; preset `matched`',
+              'up50_down80': 'iii: up by Δk = 50, down by LR_k = 80',
               'gain': 'iv: up or down by LR_k·|ΔL|; Δk is not used',
               'fixed': 'no change: the control'}
 

@@ -12,11 +12,11 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
 from ..data.datasets import project_root
+from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn import store as ST
 from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, spec_of, train_run
@@ -200,7 +200,6 @@ def main(
     out = Path(a.out).resolve() if a.out else project_root()/'outputs'
     def each(job, ran, board):
         if job.run or 'note_run' in job.parameters: board.write(f"→ {_row_of(job, out)}" + ('' if ran else ' · up to date'))
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if a.at_once < 0: raise ValueError(f'at-once={a.at_once}: expected jobs at a time, or 0 for what the machine bears')
         if a.options or a.remake:
@@ -211,7 +210,7 @@ def main(
             print(plan_json(jobs))
             return 0
         mine = [j for j in jobs if a.job in ('', j.name)]
-        done = run_jobs(mine, out, sys.stderr.isatty(), each, 1 if a.job else a.at_once or jobs_at_once())
+        with terminable(): done = run_jobs(mine, out, sys.stderr.isatty(), each, 1 if a.job else a.at_once or jobs_at_once())
         return _close(out, mine, done, time.time() - t0, a.publish)
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on from here.')

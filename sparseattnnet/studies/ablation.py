@@ -302,15 +302,15 @@ def compare_runs(
 ): # two Comparisons (over seeds, over images) in points of accuracy, and the differences by seed; None without a common seed
     "Arm minus reference, over the seeds that both have."
     from sparseattnnet.judge.statistics import paired_over_images, paired_over_seeds
+    from sparseattnnet.judge.tables import overlap
     seeds = sorted(a.keys() & b.keys())
     if not seeds: return None
     for s in seeds:
         if a[s]['split_hash'] != b[s]['split_hash']: raise ValueError(f"seed {s}: {a[s]['run_id']} and {b[s]['run_id']} were tested on different splits and cannot be paired")
     acc = [[100*r[s]['test']['accuracy'] for s in seeds] for r in (a, b)]
-    n = a[seeds[0]]['split_counts']
     right = [(x, y, i) for s in seeds for u, v in ((_right(a[s], out), _right(b[s], out)),) for i, x in u.items() for y in (v[i],)]
     images = paired_over_images(*([t[j] for t in right] for j in (0, 1)), level=level, groups=[t[2] for t in right])
-    return paired_over_seeds(*acc, level=level, overlap=n['test']/(n['train'] + n['val'])), images, [x - y for x, y in zip(*acc)]
+    return paired_over_seeds(*acc, level=level, overlap=overlap([(a[s], b[s]) for s in seeds])), images, [x - y for x, y in zip(*acc)]
 
 # %% ../../nbs/studies/ablation.ipynb #35fc251c
 def trained_run(
@@ -392,14 +392,15 @@ def main_effects(
     "Mean of the eight runs with a factor minus the mean of the eight without, seed by seed."
     import pandas as pd
     from sparseattnnet.judge.statistics import holm, judge, paired_over_seeds
+    from sparseattnnet.judge.tables import overlap
     by, rows = _of_arms(planned, records), []
     for data in dict.fromkeys(d for d, _ in by):
         cells = {n: by.get((data, n), {}) for n in grid_arms()}
         seeds = sorted(set.intersection(*(set(c) for c in cells.values())))
         for i, factor in enumerate(FACTORS if seeds else ()):
             with_, without = ([sum(100*c[s]['test']['accuracy'] for n, c in cells.items() if n[i] == sign)/(len(cells)//2) for s in seeds] for sign in '+-')
-            n = next(iter(cells['+-++'].values()))['split_counts']
-            rows.append(dict(data=data, factor=factor, comparison=paired_over_seeds(with_, without, overlap=n['test']/(n['train'] + n['val']))))
+            same = [(cells['+-++'][s],)*2 for s in seeds]
+            rows.append(dict(data=data, factor=factor, comparison=paired_over_seeds(with_, without, overlap=overlap(same))))
     for row, p in zip(rows, holm([row['comparison'].p for row in rows])):
         c = row.pop('comparison')
         row |= dict(effect=c.difference, low=c.low, high=c.high, p=c.p, p_holm=p, seeds=c.n, verdict=judge(c._replace(p=p), margin))
