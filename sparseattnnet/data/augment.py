@@ -32,14 +32,14 @@ def _opd(x, rng): return _symmetries(x, rng)
 
 # %% ../../nbs/data/augment.ipynb #01b38208
 def carrier_peak(
-    images:Tensor, # holograms (B, C, H, W)
+    x:Tensor, # holograms (B, C, H, W)
     least:float=.1, # frequencies below this belong to the object, cycles a pixel
 )->Tensor: # (B, 2), rows and columns, in periods an image (bins of the spectrum); columns ≥ 0
     "Where the carrier of each hologram lies in its spectrum."
-    H, W = images.shape[-2:]
+    H, W = x.shape[-2:]
     window = torch.hann_window(H, periodic=False)[:, None]*torch.hann_window(W, periodic=False)
-    x = images.float().mean(1).cpu()
-    power = torch.fft.rfft2((x - x.mean((1, 2), keepdim=True))*window).abs()
+    grey = x.float().mean(1).cpu()
+    power = torch.fft.rfft2((grey - grey.mean((1, 2), keepdim=True))*window).abs()
     fy, fx = torch.fft.fftfreq(H)[:, None], torch.fft.rfftfreq(W)[None]
     best = (power*((fy**2 + fx**2)**.5 >= least)).flatten(1).argmax(1)
     i, j = best//fx.numel(), best % fx.numel()

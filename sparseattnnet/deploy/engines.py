@@ -80,8 +80,8 @@ def onnxruntime_engine(
 ): # function of images (B, C, H, W) to logits (B, classes)
     "ONNX Runtime on the CPU, all optimisations, the batch as a constant."
     import onnxruntime # what is missing is told before anything is timed
-    def make(images):
-        s = onnx_session(onnx_bytes(model, k, *images.shape[2:]), threads or torch.get_num_threads(), len(images))
+    def make(first):
+        s = onnx_session(onnx_bytes(model, k, *first.shape[2:]), threads or torch.get_num_threads(), len(first))
         return lambda x: torch.from_numpy(s.run(['logits'], {'images': x.numpy()})[0])
     return lazily(make)
 
@@ -93,10 +93,10 @@ def openvino_engine(
 ): # function of images (B, C, H, W) to logits (B, classes)
     "OpenVINO on the CPU, in float32, the shape as a constant."
     import openvino
-    def make(images):
+    def make(first):
         core = openvino.Core()
-        net = core.read_model(io.BytesIO(onnx_bytes(model, k, *images.shape[2:])))
-        net.reshape({'images': list(images.shape)})
+        net = core.read_model(io.BytesIO(onnx_bytes(model, k, *first.shape[2:])))
+        net.reshape({'images': list(first.shape)})
         ready = core.compile_model(net, 'CPU', dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32', INFERENCE_NUM_THREADS=threads or torch.get_num_threads()))
         free, out = [ready.create_infer_request()], ready.output('logits')
         def run(x):
@@ -115,10 +115,10 @@ def split_engine(
     "Deal the batch out to as many runs side by side as there are threads, one thread each."
     def build(model, k=None):
         engine(model, k, 1) # raises what it lacks before anything is timed
-        def make(images):
-            n = min(torch.get_num_threads(), len(images))
+        def make(first):
+            n = min(torch.get_num_threads(), len(first))
             pool, runs = ThreadPoolExecutor(n), [engine(model, k, 1) for _ in range(n)]
-            parts = [p.clone() for p in images.chunk(n)]
+            parts = [p.clone() for p in first.chunk(n)]
             go = lambda x: torch.cat(list(pool.map(lambda r, p: r(p), runs, x.chunk(n))))
             for r, p in zip(runs, parts): r(p)
             return go
@@ -144,15 +144,15 @@ def _apart(net): # PyTorch keeps what it compiled by function, and looks through
     def forward(x): return net(x)
     return types.FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
 
-def _compiled(net, images, graphs):
+def _compiled(net, first, graphs):
     import torch._inductor.config as how
-    net = net.to(images.device, memory_format=torch.channels_last)
+    net = net.to(first.device, memory_format=torch.channels_last)
     ready = torch.compile(_apart(net), dynamic=False, mode='reduce-overhead' if graphs else None)
     def run(x):
         with torch.no_grad():
             out = ready(x)
             return out if isinstance(out, torch.Tensor) else out[0]
-    with how.patch(freezing=True): run(images)
+    with how.patch(freezing=True): run(first)
     return in_one_thread(run) if graphs else run
 
 def compiled_engine(
@@ -205,8 +205,8 @@ def fast_engine(
     k:int, # selected pixels
 ): # function of images (B, C, H, W) to logits (B, classes)
     "The fast engine of this project; for SparseAttnNet alone."
-    def make(images):
-        e = FastEngine(model, *images.shape[2:], k, torch.get_num_threads())
+    def make(first):
+        e = FastEngine(model, *first.shape[2:], k, torch.get_num_threads())
         return lambda x: torch.from_numpy(e(x.numpy()))
     return lazily(make)
 

@@ -112,21 +112,21 @@ def _check(self:FoldedNet, x):
     if tuple(x.shape[2:]) != (self.H, self.W): raise ValueError(f"images of {x.shape[2]}×{x.shape[3]} pixels: this network was made for {self.H}×{self.W}; make one for that size")
 
 @patch
-def _map(self:FoldedNet, images): # coarse features, scores of all pixels
-    x, head = images, self.layers[-1]
+def _map(self:FoldedNet, x): # coarse features, scores of all pixels
+    head = self.layers[-1]
     for l, (p, stride, groups) in zip(self.layers[:-1], self.how): x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, l.weight, l.bias, stride, 0, 1, groups).relu()
     m = F.conv2d(x, head.weight, head.bias)
     return x, F.pixel_shuffle(m.relu() if self.relu else m, self.cell)[:, 0, :self.H, :self.W].flatten(1)
 
 @patch
 def forward(self:FoldedNet,
-    images:Tensor, # (B, C, H, W) in [0, 1]
+    x:Tensor, # (B, C, H, W) in [0, 1]
 )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), best first; (B, 0) without a fine branch
     "Logits of a batch, and the pixels they were read from; ValueError for images that do not fit, unless torch records the network."
-    if not recording(images): self._check(images)
-    with without_autocast(images): x, scores = self._map(images)
-    idx, parts = self._read(images, x, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0], dtype=torch.int64), [])
-    v = torch.cat(parts + ([x.mean((2, 3))] if self.config.use_coarse else []), 1)
+    if not recording(x): self._check(x)
+    with without_autocast(x): features, scores = self._map(x)
+    idx, parts = self._read(x, features, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0], dtype=torch.int64), [])
+    v = torch.cat(parts + ([features.mean((2, 3))] if self.config.use_coarse else []), 1)
     return F.linear((v @ self.hidden + self.hidden_bias).relu(), self.out, self.out_bias) + F.linear(v, self.skip), idx
 
 # %% ../../nbs/deploy/export.ipynb #7a17ebce
@@ -175,16 +175,16 @@ def parity(
     run, # function of images (n, C, H, W) to logits and selected pixels
     model:SparseAttnNet, # the model
     k:int, # pixels it selects
-    images:np.ndarray, # float32 (n, C, H, W)
+    x:np.ndarray, # float32 (n, C, H, W)
 )->dict: # images, same_pixels, largest (difference of a logit with the same pixels), slack (of the scores of other pixels)
     "Compare a file with the model, image by image."
-    out = dict(images=len(images), same_pixels=0, largest=0., slack=0.)
-    for i in range(0, len(images), 32):
-        x = images[i:i + 32]
-        logits, pixels = run(x)
-        with torch.inference_mode(): want = model(torch.as_tensor(x), k)
+    out = dict(images=len(x), same_pixels=0, largest=0., slack=0.)
+    for i in range(0, len(x), 32):
+        part = x[i:i + 32]
+        logits, pixels = run(part)
+        with torch.inference_mode(): want = model(torch.as_tensor(part), k)
         scores = want.coarse_logits.flatten(1).numpy()
-        for b in range(len(x)):
+        for b in range(len(part)):
             same = not pixels.shape[1] or set(pixels[b].tolist()) == set(want.idx[b].tolist())
             out['same_pixels'] += same
             if same: out['largest'] = max(out['largest'], float(abs(logits[b] - want.logits[b].numpy()).max()))

@@ -765,9 +765,9 @@ def _threads(self:FastEngine): # a process that was forked has none of its paren
     return self.pool
 
 # %% ../../nbs/deploy/fast.ipynb #2ba0cda0
-def _array(images): # NumPy has no bfloat16
-    if not isinstance(images, torch.Tensor): return np.asarray(images)
-    x = images.detach().cpu()
+def _array(x): # NumPy has no bfloat16
+    if not isinstance(x, torch.Tensor): return np.asarray(x)
+    x = x.detach().cpu()
     return (x.float() if x.is_floating_point() else x).numpy()
 
 def _complain(image, b):
@@ -776,8 +776,8 @@ def _complain(image, b):
     raise ValueError(f"scores of image {b} of the batch are NaN: expected numbers; look for a diverged coarse net")
 
 @patch
-def _run(self:FastEngine, images, look):
-    x = _array(images)
+def _run(self:FastEngine, x, look):
+    x = _array(x)
     if x.ndim != 4 or x.shape[1:] != self.shape or not len(x): raise ValueError(f"images of shape {x.shape}: this engine was made for (B, {', '.join(map(str, self.shape))})")
     if x.dtype.kind != 'f': raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
     x, n, B = np.ascontiguousarray(x, np.float32), self.k, len(x)

@@ -394,17 +394,17 @@ def _lay_rest(self:FusedNet):
 
 # %% ../../nbs/deploy/gpu.ipynb #11c9b7e4
 @patch
-def _coarse(self:FusedNet, images, scores, hist): # last map, sums of its tiles
-    x, (C, h, w), B, m = images, images.shape[1:], len(images), len(self.how) - 1
+def _coarse(self:FusedNet, x, scores, hist): # last map, sums of its tiles
+    maps, (C, h, w), B, m = x, x.shape[1:], len(x), len(self.how) - 1
     for n, (size, stride, C, D, high, wide) in enumerate(self.shapes[:m]):
         last, P = n == m - 1, 128 if B*high*wide > 2**15 else 64
         out, tiles = torch.empty((B, high*wide, D), dtype=self.maps, device=x.device), -(-high*wide//P)
-        sums = images.new_empty((B, tiles, D)) if last and self.config.use_coarse else scores
-        _conv[(B, tiles)](x, getattr(self, f'weight_{n}'), getattr(self, f'bias_{n}'), out, sums, hist, getattr(self, f'weight_{m}'), getattr(self, f'bias_{m}'), scores,
+        sums = x.new_empty((B, tiles, D)) if last and self.config.use_coarse else scores
+        _conv[(B, tiles)](maps, getattr(self, f'weight_{n}'), getattr(self, f'bias_{n}'), out, sums, hist, getattr(self, f'weight_{m}'), getattr(self, f'bias_{m}'), scores,
             h, w, high, wide, self.H, self.W, FIRST=n == 0, LAST=last, MEAN=last and self.config.use_coarse, RELU=self.relu, SIZE=size, STRIDE=stride, CELL=self.cell,
             P=P, C=C, D=D, S=self.shapes[m][3], PRECISION=self.precision)
-        x, h, w = out, high, wide
-    return x, sums
+        maps, h, w = out, high, wide
+    return maps, sums
 
 @patch
 def _fine(self:FusedNet, x, features, scores, hist): # pixels, state of the attention
@@ -480,21 +480,21 @@ def try_kernels(
 def kept(
     model:SparseAttnNet, # a trained model
     k:int, # its pixels
-    images:Tensor, # float32 (n, C, H, W) in [0, 1]
+    x:Tensor, # float32 (n, C, H, W) in [0, 1]
     labels, # (n,), their classes
     device:str='cuda', # 'cpu' in Triton's interpreter
     batch:int=32, # images a call
 )->list[dict]: # numbers, n, accuracy; share of images that keep the model's class, of pixels that it does not select
     "What is left of a trained model in each of the kinds of numbers."
-    parts, rows = images.split(batch), []
-    want = [model(x, k) for x in parts]
+    parts, rows = x.split(batch), []
+    want = [model(p, k) for p in parts]
     classes, labels = torch.cat([w.logits for w in want]).argmax(1), torch.as_tensor(labels)
     for kind in ('model', *NUMBERS):
-        net = None if kind == 'model' else FusedNet(model, *images.shape[2:], k, kind).to(device)
-        got = [(w.logits, w.idx) if net is None else [t.cpu() for t in net(x.to(device))] for w, x in zip(want, parts)]
+        net = None if kind == 'model' else FusedNet(model, *x.shape[2:], k, kind).to(device)
+        got = [(w.logits, w.idx) if net is None else [t.cpu() for t in net(p.to(device))] for w, p in zip(want, parts)]
         said = torch.cat([logits for logits, _ in got]).argmax(1)
         other = [1 - torch.isin(a, b).float().mean() for (_, idx), w in zip(got, want) for a, b in zip(idx, w.idx)]
-        rows.append(dict(numbers=kind, n=len(images), accuracy=float((said == labels).float().mean()), same_class=float((said == classes).float().mean()), other_pixels=float(torch.stack(other).mean())))
+        rows.append(dict(numbers=kind, n=len(x), accuracy=float((said == labels).float().mean()), same_class=float((said == classes).float().mean()), other_pixels=float(torch.stack(other).mean())))
     return rows
 
 # %% ../../nbs/deploy/gpu.ipynb #4e150d03

@@ -140,14 +140,14 @@ def rim(
 CONTROLS = ('random', 'intensity', 'centre')
 
 def control_maps(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
     generator:torch.Generator|None=None, # source of the noise
 )->dict[str, Tensor]: # control -> map (B, H, W)
     "The maps by which the controls of the sampler rank pixels: noise, |grey − median|, −radius²."
-    B, H, W = len(images), *images.shape[-2:]
-    grey = to_gray(images)[:, 0].flatten(1)
-    y, x = torch.meshgrid(torch.arange(H), torch.arange(W), indexing='ij')
-    radius = -((2*y + 1 - H)**2 + (2*x + 1 - W)**2).float().expand(B, H, W)
+    B, H, W = len(x), *x.shape[-2:]
+    grey = to_gray(x)[:, 0].flatten(1)
+    row, col = torch.meshgrid(torch.arange(H), torch.arange(W), indexing='ij')
+    radius = -((2*row + 1 - H)**2 + (2*col + 1 - W)**2).float().expand(B, H, W)
     noise = torch.rand(B, H*W, generator=generator).view(B, H, W)
     return dict(zip(CONTROLS, (noise, (grey - grey.median(1, keepdim=True).values).abs().view(B, H, W), radius)))
 

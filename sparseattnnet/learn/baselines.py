@@ -78,12 +78,12 @@ class Baseline(nn.Module):
         if channels_last: self.to(memory_format=torch.channels_last)
 
     def prepare(self,
-        images:Tensor, # (B, 1 or in_channels, H, W) in [0, 1]
+        x:Tensor, # (B, 1 or in_channels, H, W) in [0, 1]
     )->Tensor: # (B, in_channels, H, W), as `net` wants them
         "Repeat channels, normalise, lay out; ValueError when the channels do not fit."
-        if images.ndim != 4 or images.shape[1] not in (1, self.in_channels):
-            raise ValueError(f"{self.name}: images of shape {tuple(images.shape)}: expected (B, C, H, W) with C = 1 or {self.in_channels}")
-        x = images.expand(-1, self.in_channels, -1, -1)
+        if x.ndim != 4 or x.shape[1] not in (1, self.in_channels):
+            raise ValueError(f"{self.name}: images of shape {tuple(x.shape)}: expected (B, C, H, W) with C = 1 or {self.in_channels}")
+        x = x.expand(-1, self.in_channels, -1, -1)
         if self.pretrained: x = (x - self.mean)/self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 

@@ -87,17 +87,17 @@ def _check_idx(idx, B):
         raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 pixel indices ({B}, k), one row an image")
 
 def gather_pixels(
-    images:Tensor, # (B, C, H, W), float in [0, 1]
+    x:Tensor, # (B, C, H, W), float in [0, 1]
     idx:Tensor, # (B, k) int64, pixel indices row*W + col
 )->Tensor: # (B, k, 2+C), at least float32
     "The selected pixels of Eq. 1 alone; the whole set is never built."
-    B, C, H, W = check_images(images).shape
+    B, C, H, W = check_images(x).shape
     _check_idx(idx, B)
-    kind = at_least_float32(images)
-    v = images.flatten(2).gather(2, idx[:, None].expand(-1, C, -1)).transpose(1, 2)
+    kind = at_least_float32(x)
+    v = x.flatten(2).gather(2, idx[:, None].expand(-1, C, -1)).transpose(1, 2)
     row = idx.div(W, rounding_mode='floor')
-    x, y = ((2*p.to(kind) + 1)/n - 1 for p, n in ((idx - row*W, W), (row, H)))
-    return torch.cat([x[..., None], y[..., None], v.to(kind)], 2)
+    px, py = ((2*p.to(kind) + 1)/n - 1 for p, n in ((idx - row*W, W), (row, H)))
+    return torch.cat([px[..., None], py[..., None], v.to(kind)], 2)
 
 # %% ../../nbs/method/pixels.ipynb #2020becc
 def scatter_map(
