@@ -290,3 +290,13 @@ def test_official_parts_of_an_npz_are_kept(tmp_path):
     assert [len(getattr(split, p)) for p in ('train', 'val', 'test')] == [20, 6, 8]
     assert all(i.startswith(p) for p in ('train', 'val', 'test') for i in getattr(split, p))
     assert s.value_range == (0, 255) and (s.images[-8:, 0] == arrays['test_images']).all()
+
+
+def test_the_last_pixel_belongs_to_the_content():
+    "Fingerprint and content hash read an image to its end."
+    pixels = np.zeros((2, 1, 16, 16), np.uint8)
+    other = pixels.copy()
+    other[1, 0, -1, -1] = 1
+    sets = [ImageSet(images=x, labels=[0, 1], ids='ab', groups='ab', class_names='xy', modality='toy', simulated=True) for x in (pixels, other)]
+    assert sets[0].fingerprint != sets[1].fingerprint
+    assert [a == b for a, b in zip(*(s.content_hashes() for s in sets))] == [True, False]
