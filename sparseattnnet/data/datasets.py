@@ -25,6 +25,7 @@ import numpy as np
 from . import images as images_module
 from .images import BadImages, ImageProblem, ImageSet, list_images, read_images, read_npz, report
 from .simulation import Simulator, check_options, simulate
+from ..method.printed import PAPER_COUNTS
 
 # %% ../../nbs/data/datasets.ipynb #11572000
 from .images import TABLE_ENDINGS, find_table, is_hidden, source_files, walk_files
@@ -53,7 +54,7 @@ class DatasetInfo:
 BLOOD = ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil')
 BLOOD_8 = ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet')
 PBC_COUNTS = (1218, 3117, 1551, 2895, 1214, 1420, 3329, 2348)
-TCELLS = dict(classes=('NA', 'ACT', 'ACT7d'), paper_counts=(2666, 2234, 2434), side=135)
+TCELLS = dict(classes=('NA', 'ACT', 'ACT7d'), paper_counts=PAPER_COUNTS['opd'], side=135)
 ON_REQUEST = "The paper's own recordings are given by its authors on request"
 
 DATASETS = {d.name: d for d in (
@@ -61,9 +62,9 @@ DATASETS = {d.name: d for d in (
         layout=f"data/opd/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels: float TIFF or NPY in nm. {ON_REQUEST}", **TCELLS),
     DatasetInfo('holo', 'T cells, raw off-axis holograms', 'hologram', simulator='simulate_holograms', places=('holo',),
         layout=f"data/holo/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels, 8 or 16 bits. {ON_REQUEST}", **TCELLS),
-    DatasetInfo('event', 'Colorectal cancer cells, event camera', 'event', ('SW480', 'SW620'), 'simulate_events', (794, 790), side=135, places=('event',),
+    DatasetInfo('event', 'Colorectal cancer cells, event camera', 'event', ('SW480', 'SW620'), 'simulate_events', PAPER_COUNTS['event'], side=135, places=('event',),
         layout=f"data/event/ holds the folders SW480/ and SW620/ with one cell a file: frames, or event streams (.npy, .csv, .raw). {ON_REQUEST}"),
-    DatasetInfo('wbc', 'Stained white blood cells, brightfield', 'brightfield', BLOOD, 'simulate_wbc', (89, 322, 1034, 234, 2660), side=256, places=('wbc',),
+    DatasetInfo('wbc', 'Stained white blood cells, brightfield', 'brightfield', BLOOD, 'simulate_wbc', PAPER_COUNTS['wbc'], side=256, places=('wbc',),
         layout="data/wbc/ holds Raabin-WBC's Train/, Test-A/ and Test-B/, each with a folder a class"),
     DatasetInfo('bloodmnist', 'BloodMNIST, stained blood cells', 'brightfield', BLOOD_8, release_counts=PBC_COUNTS, places=('bloodmnist*.npz', 'bloodmnist/bloodmnist*.npz'),
         layout="data/ holds bloodmnist.npz, bloodmnist_64.npz, _128 or _224 from medmnist.com (CC BY 4.0)"),
