@@ -450,7 +450,7 @@ def _try_selection(device):
     for n in (100, 1600, 5000):
         s = torch.stack([torch.randint(-4, 5, (n,), generator=g)/3, torch.randn(n, generator=g), torch.tensor([0., -0.]).repeat(n//2), torch.full((n,), -torch.inf)])
         other = sum(int((select(s.to(device), many).cpu() != top_k(s, many)).any()) for many in (1, 7, n//2, n))
-        out.append(dict(tried=f'selection of {n}', numbers='float32', other_pixels=other, largest=0.))
+        out.append(dict(tried=f'selection of {n}', numbers='float32', other_pixels=other, slack=0., largest=0.))
     return out
 
 # %% ../../nbs/deploy/gpu.ipynb #eedb6776
@@ -461,7 +461,7 @@ def try_kernels(
     W:int=30, # image width, px
     k:int=150, # pixels to select
     numbers:tuple[str, ...]=tuple(NUMBERS), # keys of `NUMBERS`
-)->list[dict]: # what was tried; share of pixels that the model does not select; largest difference of a logit where all are the same
+)->list[dict]: # what was tried; share of pixels that the model does not select, and how far their scores lie below its k-th; largest difference of a logit where all are the same
     "Selections against the sampler, networks against the model, on images with ties; needs Triton."
     out = _try_selection(device)
     for how in TRIED:
@@ -472,7 +472,10 @@ def try_kernels(
         for kind in numbers:
             logits, idx = (t.cpu() for t in FusedNet(model, H, W, k, kind).to(device)(x.to(device)))
             other = torch.tensor([1 - torch.isin(a, b).float().mean() if len(a) else 0. for a, b in zip(idx, want.idx)])
-            out.append(dict(tried=name, numbers=kind, other_pixels=float(other.mean()), largest=float((logits - want.logits)[other == 0].abs().max())))
+            scores = want.coarse_logits.flatten(1)
+            least = scores.sort(1, descending=True).values[:, k - 1:k] # the model's k-th score
+            slack = float((least - scores.gather(1, idx.long())).clamp_min(0).max()) if idx.shape[1] else 0.
+            out.append(dict(tried=name, numbers=kind, other_pixels=float(other.mean()), slack=slack, largest=float((logits - want.logits)[other == 0].abs().max())))
     return out
 
 # %% ../../nbs/deploy/gpu.ipynb #b11f50bf
