@@ -68,16 +68,16 @@ print(F.__file__, F.FastEngine(SparseAttnNet(preset('edge')).eval(), 24, 24, 30)
     assert str(tmp_path) in p.stdout and '(1, 3)' in p.stdout
 
 
-@pytest.mark.parametrize('channels', [1, 2, 3, 5, 12])
+@pytest.mark.parametrize('channels, rgb', [(1, True), (2, True), (3, True), (3, False), (5, True), (12, True)])
 @pytest.mark.parametrize('tokens', ['gray', 'channels'])
 @pytest.mark.parametrize('name', list(PRESETS))
-def test_any_number_of_channels(name, tokens, channels):
-    model, x = some_model(name, channels=channels, tokens=tokens), torch.rand(3, channels, 29, 34)
+def test_any_number_of_channels(name, tokens, channels, rgb):
+    model, x = some_model(name, channels=channels, tokens=tokens, rgb=rgb), torch.rand(3, channels, 29, 34)
     with torch.inference_mode(): want, (folded, pixels) = model(x, 150), FoldedNet(model, 29, 34, 150)(x)
     fast = FastEngine(model, 29, 34, 150).look(x)
     assert np.array_equal(fast.idx, want.idx.numpy()) and torch.equal(pixels.sort(1).values, want.idx)
     assert abs(fast.logits - want.logits.numpy()).max() < 1e-5 and (folded - want.logits).abs().max() < 1e-5
-    weights = torch.tensor([.299, .587, .114] if channels == 3 else [1/channels]*channels)
+    weights = torch.tensor([.299, .587, .114] if channels == 3 and rgb else [1/channels]*channels)
     v = x if tokens == 'channels' else (x*weights[:, None, None]).sum(1, keepdim=True)
     t = model.tokens(x, want.idx, model.coarse(x).features)
     got, there = t[..., 2:2 + v.shape[1]], v.flatten(2).gather(2, want.idx[:, None].expand(-1, v.shape[1], -1)).transpose(1, 2)

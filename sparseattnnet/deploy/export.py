@@ -63,7 +63,7 @@ def _fold_fine(self:FoldedNet, model):
     xy = pixel_grid(self.H, self.W, dtype=torch.float64).numpy()
     cls = _double(fine.cls)
     for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2, b2=to_k @ b2,
-        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(gray_weights(c.channels))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
+        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
     self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e

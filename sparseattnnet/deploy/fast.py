@@ -443,7 +443,7 @@ class Fine(NamedTuple):
     tiles:int # tiles of tokens
     rows:tuple # where the token rows of a tile, the hidden rows, the key rows and the weights of a tile begin
     sizes:tuple # token rows, hidden rows, key rows
-    flags:tuple # ranks attention, gray of several channels, sines and cosines, coarse features, gate
+    flags:tuple # ranks attention, gray of several channels (0: no, 1: their mean, 2: luma), sines and cosines, coarse features, gate
     places:tuple # x of every column, y of every line (float32), and what each adds to the place of a cell (int32)
     taps:tuple # of embedding and keys, int64
     weights:tuple # of embedding and keys
@@ -473,7 +473,8 @@ def plan_fine(
     taps = tuple(np.tile(TILE*np.arange(n), (max(1, m//4), 1)) for n, m in zip((*sizes, sizes[2]), (*sizes[1:], 4)))
     full = lambda a: np.pad(_single(a), (0, sizes[2] - len(a)))
     cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
-    flags = c.select_on == 'attention', c.tokens == 'gray' and c.channels > 1, c.pos_dim > 0, c.enrich, c.gate
+    gray = int(c.tokens == 'gray' and c.channels > 1)*(2 if c.channels == 3 and c.rgb else 1)
+    flags = c.select_on == 'attention', gray, c.pos_dim > 0, c.enrich, c.gate
     return Fine(k, tiles, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(tiles*TILE))
 
 # %% ../../nbs/deploy/fast.ipynb #430b0ebd
@@ -497,12 +498,12 @@ def fill_gates(
 def value_row(
     image, # float32 (C, H*W)
     c, # which channel, where the values are not grey
-    gray, # whether they are
+    gray, # 0: they are not, 1: mean of the channels, 2: luma
     idx, # int32 (TILE,), selected pixels
     row, # float32 (TILE,), written
 ):
-    "Values of a channel, or grey values: luma of three channels, else the mean."
-    if gray and len(image) == 3:
+    "Values of a channel, or grey values: luma or mean of the channels."
+    if gray == 2:
         for j in range(TILE): row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2, idx[j]]
     elif gray:
         row[:] = 0

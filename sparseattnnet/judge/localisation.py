@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..method.pixels import to_gray
-from ..method.sampler import centre_k, intensity_k, random_k
+from ..method.sampler import centre_k, intensity_k, noise_by_image, random_by_image
 
 # %% ../../nbs/judge/localisation.ipynb #4736a7e3
 def _check_mask(
@@ -141,24 +141,26 @@ CONTROLS = ('random', 'intensity', 'centre')
 
 def control_maps(
     x:Tensor, # (B, C, H, W), float in [0, 1]
-    generator:torch.Generator|None=None, # source of the noise
+    salt:int=0, # another salt gives other noise
+    rgb:bool=True, # three channels are red, green and blue
 )->dict[str, Tensor]: # control -> map (B, H, W)
     "The maps by which the controls of the sampler rank pixels: noise, |grey − median|, −radius²."
     B, H, W = len(x), *x.shape[-2:]
-    grey = to_gray(x)[:, 0].flatten(1)
+    grey = to_gray(x, rgb)[:, 0].flatten(1)
     row, col = torch.meshgrid(torch.arange(H), torch.arange(W), indexing='ij')
     radius = -((2*row + 1 - H)**2 + (2*col + 1 - W)**2).float().expand(B, H, W)
-    noise = torch.rand(B, H*W, generator=generator).view(B, H, W)
+    noise = noise_by_image(x, salt).view(B, H, W)
     return dict(zip(CONTROLS, (noise, (grey - grey.median(1, keepdim=True).values).abs().view(B, H, W), radius)))
 
 def control_selections(
     x:Tensor, # (B, C, H, W), float in [0, 1]
     k:int, # pixels to select
-    generator:torch.Generator|None=None, # source of the random pixels
+    salt:int=0, # another salt gives other random pixels
+    rgb:bool=True, # three channels are red, green and blue
 )->dict[str, Tensor]: # control -> selected pixels (B, k)
     "The selections of the sampler's controls, k pixels each."
     H, W = x.shape[-2:]
-    return dict(zip(CONTROLS, (random_k(len(x), H*W, k, generator), intensity_k(x, k), centre_k(H, W, k, len(x)))))
+    return dict(zip(CONTROLS, (random_by_image(x, k, salt), intensity_k(x, k, rgb), centre_k(H, W, k, len(x)))))
 
 # %% ../../nbs/judge/localisation.ipynb #c2e7ad81
 class Summary(NamedTuple):

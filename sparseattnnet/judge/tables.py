@@ -110,12 +110,13 @@ def table1_short(
 def table_caption(
     records:list[dict], # the runs of the table
 )->str: # a sentence or two
-    "What a table shows: images, simulated or real, split, profile, number of test images."
+    "What a table shows: images, simulated or real, split, profile, number of test images, weights of the classes in the losses."
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
     note = '' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, not who wins."
     replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r['protocol'] == 'paper' else ''
-    return f"{r['dataset_title']}: {kind}, classes {', '.join(r['class_names'])}; {sum(v['support'] for v in r['test']['per_class'].values())} test images; {r['profile']} profile, {r['protocol']} split.{note}{replica}"
+    weights = ' Every model trains with the same class weights: inverse to the training images of a class, with a mean of 1 over all training images.'
+    return f"{r['dataset_title']}: {kind}, classes {', '.join(r['class_names'])}; {sum(v['support'] for v in r['test']['per_class'].values())} test images; {r['profile']} profile, {r['protocol']} split.{note}{replica}{weights}"
 
 def write_table(
     records:list[dict], # the runs of the table

@@ -78,7 +78,7 @@ def loss_parts(
     config:SparseAttnConfig|None=None, # the method's configuration; None for a baseline
 )->tuple[dict[str, Tensor], dict[str, float], dict[str, float]]: # parts, their weights, what else was counted
     "The parts of Eq. 20 for one batch, their weights λ, and counts worth logging."
-    if config is None: return {'cross_entropy': nn.functional.cross_entropy(out.float(), y, alpha)}, {'cross_entropy': 1.}, {}
+    if config is None: return {'cross_entropy': L.weighted_cross_entropy(out.float(), y, alpha)}, {'cross_entropy': 1.}, {}
     c, seen = config, {}
     parts, weights = {'focal': L.focal_loss(out.logits, y, alpha, c.gamma)}, {'focal': 1.}
     if c.contrastive != 'none':

@@ -38,7 +38,8 @@ def config_for(
 )->SparseAttnConfig: # configuration
     "The configuration of SparseAttnNet for an image set."
     front = {'coarse_shape': 'fringe'} if images.modality == 'hologram' else {}
-    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names), **front | (changes or {}))
+    stack = {'rgb': False} if images.stacked and images.shape[0] == 3 else {}
+    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names), **front | stack | (changes or {}))
 
 # %% ../../nbs/learn/run.ipynb #10944025
 def build_model(
@@ -166,7 +167,7 @@ def spec_images(
     return images.fit_range(split.indices(images)['train']), split
 
 # %% ../../nbs/learn/run.ipynb #f8af6339
-CODE_VERSION = 1 # raise it by one whenever training, the choice of the epoch or judging gives other numbers
+CODE_VERSION = 2 # raise it by one whenever training, the choice of the epoch or judging gives other numbers
 
 def _beyond(values, cls): # what differs from the defaults of a data class
     plain = {f.name: R._plain(f.default) for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING and f.name not in ('preset', 'seed')}

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, CoarseAttention
-from .sampler import centre_k, intensity_k, random_k, resolve_k, top_k
+from .sampler import centre_k, intensity_k, random_by_image, resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .kscheduler import K_READINGS
 
@@ -31,6 +31,7 @@ class _Architecture:
     coarse_final:str='linear' # last coarse layer: linear, or relu = BN and ReLU to the letter (2)
     select_on:str='attention' # what top-k ranks: attention = Eq. 3, or logits (3)
     select:str='learned' # which pixels: learned, or the controls random, intensity, centre
+    rgb:bool=True # three channels are red, green and blue; False where they are a stack (10)
     tokens:str='gray' # pixel value in a token: gray (Eq. 1), or channels for all of them, (x, y, r, g, b) in colour (10)
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
@@ -198,7 +199,7 @@ def tokens(self:SparseAttnNet,
 )->Tensor: # (B, k, token width)
     "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
     c, (H, W) = self.config, x.shape[-2:]
-    t = gather_pixels(x if c.tokens == 'channels' else to_gray(x), idx)
+    t = gather_pixels(x if c.tokens == 'channels' else to_gray(x, c.rgb), idx)
     parts = [t]
     if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
     if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
@@ -214,9 +215,9 @@ def choose(self:SparseAttnNet,
     "Indices of the pixels that become tokens; no gradient flows through them (audit 4)."
     c, (B, H, W) = self.config, m.logits.shape
     if c.select == 'learned': return top_k((m.logits if c.select_on == 'logits' else m.attention).detach(), k)
-    if c.select == 'intensity': return intensity_k(x, k)
+    if c.select == 'intensity': return intensity_k(x, k, c.rgb)
     if c.select == 'centre': return centre_k(H, W, k, B, x.device)
-    return random_k(B, H*W, k, None if self.training else torch.Generator().manual_seed(0)).to(x.device)
+    return random_by_image(x, k, int(torch.randint(2**62, ())) if self.training else 0)
 
 # %% ../../nbs/method/model.ipynb #fb443823
 @patch

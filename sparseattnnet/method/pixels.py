@@ -117,15 +117,17 @@ LUMA = (.299, .587, .114)
 
 def gray_weights(
     channels:int, # number of channels, 1 or more
+    rgb:bool=True, # three channels are red, green and blue
 )->tuple[float, ...]: # what each counts; the sum is 1
     "What each channel counts in the grey value: luma for red, green and blue, else all the same."
-    return LUMA if channels == 3 else (1/channels,)*channels
+    return LUMA if channels == 3 and rgb else (1/channels,)*channels
 
 def to_gray(
     x:Tensor, # (B, C, H, W), float in [0, 1]
+    rgb:bool=True, # three channels are red, green and blue
 )->Tensor: # (B, 1, H, W)
-    "The scalar v of Eq. 1: one channel is left as it is, of three the BT.601 luma is taken, of any other number the mean."
+    "The scalar v of Eq. 1: one channel is left as it is, of red, green and blue the BT.601 luma is taken, of any other stack the mean."
     C = check_images(x).shape[1]
     if C == 1: return x
-    if C != 3: return x.mean(1, keepdim=True)
+    if C != 3 or not rgb: return x.mean(1, keepdim=True)
     return (x*x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
