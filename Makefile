@@ -74,7 +74,7 @@ export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 clean-notebooks: .venv/stamp ## remove run counts and private metadata from the notebooks (tags and outputs stay)
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
-readme: .venv/stamp ## make the equation map and the table of artefacts, and render README.md from nbs/index.ipynb
+readme: .venv/stamp ## write the tables of nbs/contents.ipynb, and render README.md from nbs/index.ipynb
 	@$(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
