@@ -80,7 +80,7 @@ def run_notebook(
         if c.cell_type == 'code': c.outputs, c.execution_count = [], None
     nbformat.write(nb, clean)
     try:
-        papermill.execute_notebook(clean, part, parameters or {}, kernel_name='python3', progress_bar=False, cwd=str(path.parent),
+        papermill.execute_notebook(clean, part, parameters or {}, kernel_name='python3', progress_bar=False, start_timeout=600, cwd=str(path.parent),
             stdout_file=log, stderr_file=None, log_output=False, extra_arguments=['--IPKernelApp.log_level=CRITICAL'])
         os.replace(part, output)
         output.with_name(f'{output.stem}.failed.ipynb').unlink(missing_ok=True)
