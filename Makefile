@@ -66,7 +66,8 @@ test: .venv/stamp ## run every check: export, clean, lint, README, pytest, noteb
 	@$(BIN) $(PY) tools/check.py $${ONLY:+--only "$$ONLY"}
 
 lab: .venv/stamp ## open JupyterLab at the index
-	@if [ -e nbs/index.ipynb ]; then nb=nbs/index.ipynb; else nb=nbs; fi; $(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) "$$nb"
+	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \
+	$(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir="$$PWD" --LabApp.default_url="/lab$$at"
 
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'

@@ -2,13 +2,14 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[1]/'tools'
 sys.path.insert(0, str(TOOLS))
-from lint_notebooks import lint, lint_notebook  # noqa: E402
+from lint_notebooks import lint, lint_notebook, main  # noqa: E402
 
 
 def md(source, tags=()): return dict(cell_type='markdown', metadata={'tags': list(tags)} if tags else {}, source=source)
@@ -209,6 +210,78 @@ def test_many_comments_only_warn(tmp_path):
     cells = clean() | dict(a=lots, b=lots)
     assert rules(tmp_path, cells.values()) == set()
     assert rules(tmp_path, cells.values(), warnings=True) == {'comments'}
+
+
+WIDE = f"x = '{'a'*115}'"  # 121 columns
+MANY = 'def f(a, b, c, d, e, f, g, h): return a'
+METHOD = 'class C:\n    def f(self, a, b, c, d, e, f, g): return a\n    def g(self, a, b, c, d, e, f, g, *, h): return a'
+
+
+def allow(root, text):
+    (root/'tools').mkdir(exist_ok=True)
+    (root/'tools'/'lint_exceptions.toml').write_text(text)
+
+
+def allowed(root): return tomllib.loads((root/'tools'/'lint_exceptions.toml').read_text())
+
+
+@pytest.mark.parametrize('source,found', [
+    (WIDE, {'width'}), (WIDE.replace('a', '', 1), set()), (f'#| fig-cap: "{"a"*200}"\n#| label: fig-x\nplt.plot(x);', set()),
+    (MANY, {'many-parameters'}), (MANY.replace(', h', ''), set()), (MANY.replace(', h', ', *h, **i'), set()), (METHOD, {'many-parameters'}),
+    ('@patch\ndef f(self:Net, a, b, c, d, e, f, g): return a', set()), ('def f(a):\n    def g(a, b, c, d, e, f, *, g, h): return a', {'many-parameters'})])
+def test_width_and_parameters(tmp_path, source, found):
+    assert rules(tmp_path, [md('# X\n\n> Y.'), code(source)], 'learn/x') == found
+
+
+def test_width_is_for_code_alone(tmp_path):
+    assert rules(tmp_path, [md('# X\n\n> Y.'), md('See ' + 'https://example.org/' + 'a'*200)], 'learn/x') == set()
+
+
+def test_exceptions_are_counted_by_notebook(tmp_path):
+    cells = [md('# X\n\n> Y.'), code(f'{WIDE}\n{WIDE}'), code(METHOD)]
+    allow(tmp_path, '["nbs/learn/x.ipynb"]\nwidth = 2\nparameters = ["C.g"]')
+    assert rules(tmp_path, cells, 'learn/x') == set()
+    assert rules(tmp_path, cells + [code(WIDE)], 'learn/x') == {'width'}
+    assert rules(tmp_path, cells + [code(MANY)], 'learn/x') == {'many-parameters'}
+    assert rules(tmp_path, cells, 'learn/y') == {'width', 'many-parameters'}
+
+
+def test_a_list_that_allows_too_much_fails_until_it_is_shrunk(tmp_path):
+    p = write(tmp_path, [md('# X\n\n> Y.'), code(WIDE), code(MANY)], 'learn/x')
+    allow(tmp_path, '["nbs/learn/x.ipynb"]\nwidth = 3\nparameters = ["f", "f", "g"]\n["nbs/learn/gone.ipynb"]\nwidth = 9')
+    found = lint([p], tmp_path)
+    assert [o.rule for o in found] == ['width', 'many-parameters', 'many-parameters', 'stale']
+    assert all('lint_notebooks.py --shrink' in o.text for o in found)
+    assert main(['--root', str(tmp_path), '--shrink', str(p)]) == 0
+    assert allowed(tmp_path) == {'nbs/learn/x.ipynb': dict(width=1, parameters=['f'])}
+
+
+def test_shrinking_never_allows_more(tmp_path):
+    p = write(tmp_path, [md('# X\n\n> Y.'), code(f'{WIDE}\n{WIDE}'), code(MANY)], 'learn/x')
+    allow(tmp_path, '["nbs/learn/x.ipynb"]\nwidth = 1')
+    assert main(['--root', str(tmp_path), '--shrink', str(p)]) == 1
+    assert allowed(tmp_path) == {'nbs/learn/x.ipynb': dict(width=1)}
+    (tmp_path/'tools'/'lint_exceptions.toml').unlink()
+    assert main(['--root', str(tmp_path), '--shrink', str(p)]) == 1
+    assert not (tmp_path/'tools'/'lint_exceptions.toml').exists()
+
+
+@pytest.mark.parametrize('source,found', [
+    ('#| export\nclass C:\n    "Doc."\n' + '\n'.join(f'    x{i} = {i}' for i in range(60)), set()),
+    ('#| export\n@no_grad\ndef f():\n    "Doc."\n' + '\n'.join(f'    x{i} = {i}' for i in range(60)), set()),
+    ('class C:\n' + '\n'.join(f'    x{i} = {i}' for i in range(31)), {'long-cell'}),
+    ('#| export\n' + LONG, {'long-cell'})])
+def test_what_is_exported_may_be_long_in_one_piece(tmp_path, source, found):
+    assert rules(tmp_path, [md('# X\n\n> Y.'), code('#| default_exp learn.x'), code(source)], 'learn/x') == found
+
+
+def test_a_page_of_text_needs_no_parameters(tmp_path):
+    assert rules(tmp_path, [md('# X\n\n> Y.'), md('Text.')], 'paper/x') == set()
+
+
+def test_the_committed_list_names_notebooks_that_exist():
+    root = TOOLS.parent
+    assert [n for n in allowed(root) if not (root/n).exists()] == []
 
 
 def test_message_and_exit_status(tmp_path):

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The house style of the notebooks, as far as a machine can see it.
 
-    python tools/lint_notebooks.py [--root FOLDER] [NOTEBOOK ...]
+    python tools/lint_notebooks.py [--root FOLDER] [--shrink] [NOTEBOOK ...]
 
-Without names, every notebook under nbs/ is read. Only the standard library is used, nothing is executed or written.
+Without names, every notebook under nbs/ is read. Only the standard library is used, nothing is executed.
 An offence is one line, `nbs/x.ipynb cell 12 (id): rule: what, what to do`; the exit status is 1 if there is any.
-Cells are counted from 1. Warnings are printed, and do not fail."""
+Cells are counted from 1. Warnings are printed, and do not fail.
+
+Wide lines and functions with many parameters that are older than these two rules stand in tools/lint_exceptions.toml.
+That list can only get shorter: a notebook that needs less than it is allowed fails too, until `--shrink` has rewritten
+the list. `--shrink` never allows more than before."""
 import argparse
 import ast
 import io
@@ -14,6 +18,8 @@ import posixpath
 import re
 import sys
 import tokenize
+import tomllib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,6 +27,10 @@ from urllib.parse import unquote
 PACKAGE = 'sparseattnnet'
 MAX_LINES = 30
 MAX_COMMENTS = .05
+MAX_WIDTH = 120
+MAX_PARAMETERS = 7
+EXCEPTIONS = 'tools/lint_exceptions.toml'
+SHRINK = 'python tools/lint_notebooks.py --shrink'
 HEAVY = {'pandas', 'matplotlib', 'torchvision', 'skimage', 'sklearn', 'seaborn'}
 # Arrows between rooms: what the exported code of a room may not import.
 ROOMS = ('method', 'data', 'learn', 'judge', 'studies', 'deploy', 'reproduce', 'paper')
@@ -113,6 +123,72 @@ def is_dataclass(node):
     names = [ast.unparse(d.func if isinstance(d, ast.Call) else d).split('.')[-1] for d in node.decorator_list]
     bases = [ast.unparse(b).split('.')[-1] for b in node.bases]
     return 'dataclass' in names or 'NamedTuple' in bases or 'TypedDict' in bases
+
+
+def functions(tree, inside=''):
+    "Every named function of a tree: `(qualified name, node, number of parameters without self or cls)`."
+    for n in ast.iter_child_nodes(tree):
+        name = inside
+        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            args = n.args.posonlyargs + n.args.args + n.args.kwonlyargs
+            method = bool(args) and args[0].arg in ('self', 'cls')
+            patched = ast.unparse(args[0].annotation).strip('"\'') if method and args[0].annotation else ''
+            name = '.'.join(filter(None, (inside or patched, n.name)))
+            yield name, n, len(args) - method
+        elif isinstance(n, ast.ClassDef): name = '.'.join(filter(None, (inside, n.name)))
+        yield from functions(n, name)
+
+
+def excess(cells):
+    "What the list of exceptions counts: places of wide lines, `(cell, line, columns)`, and `(cell, function, parameters)`."
+    code = [c for c in cells if c.kind == 'code']
+    wide = [(c, i, len(l)) for c in code for i, l in enumerate(c.code.split('\n'), 1) if len(l) > MAX_WIDTH]
+    many = [(c, name, n) for c in code if c.tree is not None for name, _, n in functions(c.tree) if n > MAX_PARAMETERS]
+    return wide, many
+
+
+def read_exceptions(root):
+    "The committed list: `{notebook: {'width': lines, 'parameters': [functions]}}`; empty where there is none."
+    path = root/EXCEPTIONS
+    return tomllib.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+
+def write_exceptions(root, allowed):
+    "Write the list, notebooks and functions in order, notebooks that need nothing left out."
+    out = [f'# What the rules width ({MAX_WIDTH} columns) and many-parameters ({MAX_PARAMETERS}) still allow: a notebook\'s number of wide lines, and its',
+           f'# functions. This list can only get shorter: after mending a notebook run  {SHRINK}']
+    for name, a in sorted(allowed.items()):
+        lines = [f"width = {a['width']}"] if a.get('width') else []
+        if a.get('parameters'): lines.append(f"parameters = {json.dumps(sorted(a['parameters']))}")
+        if lines: out += ['', f'[{json.dumps(name)}]', *lines]
+    (root/EXCEPTIONS).write_text('\n'.join(out) + '\n', encoding='utf-8')
+
+
+def shrink(root):
+    "Lower the list to what the notebooks still need; nothing in it grows."
+    allowed, less = read_exceptions(root), {}
+    for name, a in allowed.items():
+        if not (root/name).exists(): continue
+        wide, many = excess([read_cell(i, c) for i, c in enumerate(json.loads((root/name).read_text(encoding='utf-8'))['cells'], 1)])
+        names = Counter(n for _, n, _ in many) & Counter(a.get('parameters', ()))
+        less[name] = dict(width=min(a.get('width', 0), len(wide)), parameters=list(names.elements()))
+    if allowed: write_exceptions(root, less)
+
+
+def excess_rules(cells, allowed, say):
+    "Width and number of parameters, apart from what the list allows; a list that allows too much is an offence too."
+    wide, many = excess(cells)
+    n = allowed.get('width', 0)
+    if len(wide) > n:
+        widest = sorted(wide, key=lambda w: -w[2])[:5]
+        where = '; '.join(f'cell {c.n} ({c.id}) line {i}: {w} columns' for c, i, w in widest)
+        say(None, 'width', f"{len(wide)} lines of code are wider than {MAX_WIDTH} columns, {n or 'none'} allowed, break them: {where}{'; …' if len(wide) > 5 else ''}")
+    if len(wide) < n: say(None, 'width', f'{len(wide)} lines of code are wider than {MAX_WIDTH} columns, and {EXCEPTIONS} allows {n}: run `{SHRINK}`')
+    free = Counter(allowed.get('parameters', ()))
+    for c, name, k in many:
+        if free[name]: free[name] -= 1
+        else: say(c, 'many-parameters', f'`{name}` has {k} parameters, at most {MAX_PARAMETERS}: put those that belong together into a dataclass')
+    for name in (+free).elements(): say(None, 'many-parameters', f'no `{name}` has more than {MAX_PARAMETERS} parameters any more, and {EXCEPTIONS} names it: run `{SHRINK}`')
 
 
 def parameters_of(f):
@@ -261,9 +337,10 @@ def exists(root, target):
     return (root/target).exists() or re.match(r'(outputs|data)/', target) is not None
 
 
-def lint_notebook(path, root):
-    "All offences in one notebook."
+def lint_notebook(path, root, exceptions=None):
+    "All offences in one notebook; `exceptions` is the list that is read from the project where none is given."
     rel = path.relative_to(root).as_posix()
+    allowed = (read_exceptions(root) if exceptions is None else exceptions).get(rel, {})
     out = []
     try: nb = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, UnicodeDecodeError) as e: return [Offence(rel, 0, '', 'format', f'not readable as a notebook ({e}), restore it')]
@@ -311,6 +388,7 @@ def lint_notebook(path, root):
         if c.exported:
             for rule, text in docment_problems(c): say(c, rule, text)
         notes += len(comments_of(c.code)[0].keys() - docment_lines(c.tree))
+    excess_rules(cells, allowed, say)
     room_rules(cells, exporting, default_exp, name, room, say)
     if lines >= 40 and notes > MAX_COMMENTS*lines:
         say(None, 'comments', f'{notes} comments on {lines} lines of code ({notes/lines:.0%}), let the prose explain: under {MAX_COMMENTS:.0%}', True)
@@ -350,7 +428,7 @@ def code_rules(c, say):
 def room_rules(cells, exporting, default_exp, name, room, say):
     "Rules that come from where the notebook lives."
     tagged = [c for c in cells if 'parameters' in c.tags]
-    if room == 'paper':
+    if room == 'paper' and any(c.kind == 'code' for c in cells):  # a page of text alone is no papermill notebook
         if len(tagged) != 1: say(None, 'parameters', f'{len(tagged)} cells tagged `parameters`, a papermill notebook has exactly one')
         for c in exporting: say(c, 'paper-export', 'a papermill notebook exports nothing, move the code to a component notebook')
     for c in tagged:
@@ -405,15 +483,20 @@ def notebooks(root): return sorted(p for p in (root/'nbs').rglob('*.ipynb') if n
 
 def lint(paths, root):
     "Offences of some notebooks of a project."
-    return [o for p in paths for o in lint_notebook(p, root)] + circles(paths, root)
+    exceptions = read_exceptions(root)
+    gone = [Offence(EXCEPTIONS, 0, '', 'stale', f'names {n!r}, which does not exist: run `{SHRINK}`, or rename the entry with its notebook')
+            for n in exceptions if not (root/n).exists()]
+    return [o for p in paths for o in lint_notebook(p, root, exceptions)] + circles(paths, root) + gone
 
 
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('notebooks', nargs='*', type=Path)
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
+    ap.add_argument('--shrink', action='store_true', help=f'first lower {EXCEPTIONS} to what the notebooks still need')
     a = ap.parse_args(argv)
     root = a.root.resolve()
+    if a.shrink: shrink(root)
     paths = [p.resolve() for p in a.notebooks] or notebooks(root)
     if not paths: sys.exit(f'no notebook under {a.root}/nbs: nothing was linted')
     found = lint(paths, root)
