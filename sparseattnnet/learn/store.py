@@ -269,16 +269,17 @@ def lock_artefacts(
         for f in lock.pop(n, {}).get('files', {}): (store/f).unlink(missing_ok=True)
     R.write_json(store/'provenance.json', dict(sorted((lock | made).items())))
 
+# %% ../../nbs/learn/store.ipynb #6c1e0f42
 def withdraw(
     store:str|Path, # folder of the store
     artefacts:tuple[str, ...]=(), # names without ending, e.g. leaks_quick
 )->list[str]: # names of the runs that went
     "Take artefacts out of a store, and then every run that no artefact names any more; ValueError for a name that is not there."
     lock = R.read_json(Path(store)/'provenance.json')
-    if unknown := sorted(set(artefacts) - lock.keys()): raise ValueError(f"artefact {unknown[0]!r} is not in {Path(store).name}: choose from {', '.join(lock)}")
+    if unknown := sorted(set(artefacts) - lock.keys()):
+        raise ValueError(f"artefact {unknown[0]!r} is not in {Path(store).name}: choose from {', '.join(lock)}")
     lock_artefacts(store, {}, tuple(artefacts))
     named = {r for n, about in lock.items() if n not in artefacts for r in about['runs']}
     gone = sorted(stored_runs(store).keys() - named)
     drop_runs(store, tuple(gone))
     return gone
-
