@@ -25,6 +25,7 @@ from . import gpu
 from ..studies import benchmark as B
 from ..learn.baselines import Baseline
 from ..method.model import SparseAttnNet
+from ..package import needs
 
 # %% ../../nbs/deploy/engines.ipynb #1b986626
 def lazily(
@@ -79,7 +80,7 @@ def onnxruntime_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "ONNX Runtime on the CPU, all optimisations, the batch as a constant."
-    import onnxruntime # what is missing is told before anything is timed
+    needs('onnxruntime', 'export') # what is missing is told before anything is timed
     def make(first):
         s = onnx_session(onnx_bytes(model, k, *first.shape[2:]), threads or torch.get_num_threads(), len(first))
         return lambda x: torch.from_numpy(s.run(['logits'], {'images': x.numpy()})[0])
@@ -92,7 +93,7 @@ def openvino_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "OpenVINO on the CPU, in float32, the shape as a constant."
-    import openvino
+    openvino = needs('openvino', 'export')
     def make(first):
         core = openvino.Core()
         net = core.read_model(io.BytesIO(onnx_bytes(model, k, *first.shape[2:])))
