@@ -29,6 +29,7 @@ from .baselines import ALL_BASELINES, build_baseline
 from .loop import epoch_seed, fit, own_seed, predict
 from .metrics import evaluate
 from .recipe import SEEN, Recipe, make_recipe, with_augment
+from ..package import log
 
 # %% ../../nbs/learn/run.ipynb #efedd88e
 def config_for(
@@ -194,7 +195,7 @@ def run_digest(
 def name_run(
     spec:RunSpec, # the run
     data:tuple[ImageSet, Split], # what `spec_images` gave for it
-    say=print, # takes the one line that `augment='auto'` may have to say
+    say=log.info, # takes the one line that `augment='auto'` may have to say
 )->tuple[str, dict, Recipe]: # its id, its configuration, its recipe
     "What `train_run` will call a run that may not exist yet, and what it is made of."
     images, split = data
