@@ -625,7 +625,8 @@ def load_images(
     options:dict|str|None=None, # of the simulator (sep, session_leak, …), a dictionary or JSON
     **kw, # for real images: labels_csv, group_pattern, group_column, pixel_um; event streams: how, shape, order, sort; 'folder': all of `read_images`
 )->ImageSet:
-    "Load a data set by name; it says itself whether it is simulated or real."
+    """Load a data set by name; it says itself whether it is simulated or real. Raises ValueError for options that do
+    not fit, FileNotFoundError where real images are not there, BadImages for images that cannot be used."""
     source = _check_request(dataset, folder, profile, source, which, options, kw)
     if dataset == 'folder':
         if kw.get('simulated'): kw = {'source': f"simulated images read from the folder '{Path(folder).name}'"} | kw

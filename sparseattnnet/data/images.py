@@ -1346,7 +1346,8 @@ def read_images(
     ground:str='white', # what transparent pixels are laid on: 'white' or 'black'
     **about, # pixel_um, unit, source, simulated: passed on to ImageSet
 )->ImageSet:
-    "Read labelled images; one report names each that cannot be used, with the reason, another what was not read."
+    """Read labelled images; one report names each that cannot be used, with the reason, another what was not read.
+    Raises BadImages with the first report, FileNotFoundError for a path, ValueError for options that do not fit."""
     channels = _check_choices(size, on_bad, channels)
     folder, how = Path(folder), dict(size=size, on_bad=on_bad, channels=channels)
     plan, about = _plan(folder, channels, ground), _asked_modality(modality, channels) | about

@@ -64,6 +64,7 @@ def onnx_bytes(
     "A network as ONNX, made once for a size."
     known, size = _files.setdefault(model, {}), (k, H, W)
     if size not in known:
+        needs('onnx', 'export')
         net, ours, file = plain_net(model, k, H, W), isinstance(model, SparseAttnNet), io.BytesIO()
         net = net if ours else copy.deepcopy(net).to(memory_format=torch.contiguous_format)
         with warnings.catch_warnings():

@@ -786,7 +786,8 @@ def load_fast(
     k:int|None=None, # pixels to select; None takes the checkpoint's
     threads:int=0, # images at a time; 0 for all cores of this process
 )->FastEngine: # ready to use
-    "Read a checkpoint and make an engine of it; raises ValueError for a checkpoint of another model."
+    """Read a checkpoint and make an engine of it. Raises FileNotFoundError where there is none, ValueError for another
+    model or a size that does not fit; importing this module raises ImportError without the extra `fast`."""
     from sparseattnnet.learn.records import load_checkpoint
     weights, card = load_checkpoint(folder)
     if 'preset' not in card['config']: raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}; the fast engine runs SparseAttnNet")

@@ -216,7 +216,7 @@ def main(
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on from here.')
         return 130
-    except (ValueError, FileNotFoundError) as e:
+    except (ValueError, FileNotFoundError, ImportError) as e:
         print(f'\n{e}')
         return 1
 
