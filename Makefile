@@ -98,9 +98,9 @@ venv: .venv/stamp ## make or refresh .venv, which every other target does by its
 	  echo "Making .venv with $$("$$py" --version): some minutes the first time, for the downloads"; rm -rf .venv; "$$py" -m venv .venv; \
 	fi; \
 	if $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt uv \
-	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt -e .; then :; else \
+	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt; then :; else \
 	  echo 'uv cannot do it here: installing with pip instead'; \
-	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt -e .; \
+	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt; \
 	fi; \
 	$(PY) -c 'import torch, nbdev, papermill, sparseattnnet'; \
 	pwd -P > .venv/stamp; echo ".venv is ready ($$(( $$(date +%s) - t0 )) s)"

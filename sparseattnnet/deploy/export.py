@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from fastcore.basics import patch
 from torch.nn import functional as F
 import sparseattnnet
-from .fast import EPS, _double, fold_norm, plan_head
+from ..package import needs
+from .fold import EPS, _double, fold_norm, plan_head
 from ..learn import records as R
 from ..method.coarse import cell_index
 from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording, without_autocast
@@ -193,6 +194,7 @@ def parity(
 
 # %% ../../nbs/deploy/export.ipynb #dd1a1d3d
 def _write_onnx(net, path, channels, opset):
+    for package in ('onnx', 'onnxruntime'): needs(package, 'export') # the second runs the test
     with R.atomic_path(path) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), str(part), input_names=['images'], output_names=['logits', 'pixels'],
@@ -210,7 +212,7 @@ def onnx_session(
     batch:int=0, # images of every call; 0 leaves that open
 ): # an InferenceSession
     "ONNX Runtime on the CPU, with all its optimisations."
-    import onnxruntime
+    onnxruntime = needs('onnxruntime', 'export')
     o = onnxruntime.SessionOptions()
     if threads: o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
     if batch: o.add_free_dimension_override_by_name('batch', batch)
@@ -221,7 +223,7 @@ def _in_onnxruntime(file):
     return lambda x: session.run(None, {'images': x})
 
 def _in_openvino(file):
-    import openvino
+    openvino = needs('openvino', 'export')
     ready = openvino.Core().compile_model(str(file), 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))
     def run(x):
         out = ready({'images': x})
@@ -303,8 +305,7 @@ def quantise_onnx(
     what:str='convolutions', # one of `QUANTISED`
 )->None:
     "Write an ONNX file whose convolutions, or all products, are in 8-bit whole numbers."
-    import onnx
-    from onnxruntime import quantization as Q
+    onnx, Q = needs('onnx', 'export'), needs('onnxruntime.quantization', 'export')
     if what not in QUANTISED: raise ValueError(f"what={what!r}: choose one of {', '.join(map(repr, QUANTISED))}")
     if np.ndim(x) != 4 or not len(x): raise ValueError(f"images of shape {np.shape(x)}: expected (n, C, H, W), real images by which to set the limits")
     low, high = np.min(x), np.max(x)

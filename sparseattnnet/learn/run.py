@@ -29,6 +29,7 @@ from .baselines import ALL_BASELINES, build_baseline
 from .loop import epoch_seed, fit, own_seed, predict
 from .metrics import evaluate
 from .recipe import SEEN, Recipe, make_recipe, with_augment
+from ..package import log
 
 # %% ../../nbs/learn/run.ipynb #efedd88e
 def config_for(
@@ -194,7 +195,7 @@ def run_digest(
 def name_run(
     spec:RunSpec, # the run
     data:tuple[ImageSet, Split], # what `spec_images` gave for it
-    say=print, # takes the one line that `augment='auto'` may have to say
+    say=log.info, # takes the one line that `augment='auto'` may have to say
 )->tuple[str, dict, Recipe]: # its id, its configuration, its recipe
     "What `train_run` will call a run that may not exist yet, and what it is made of."
     images, split = data
@@ -216,7 +217,9 @@ def train_run(
     redo:bool=False, # train again even if the record is there
     data:tuple[ImageSet, Split]|None=None, # what `spec_images` gave for this run, to read it but once
 )->dict: # the run record
-    "Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are."
+    """Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are.
+    Raises ValueError and FileNotFoundError for options and images, ImportError for a baseline without the extra `paper`,
+    FloatingPointError where the loss is no number."""
     t0, out, device = time.time(), Path(out or project_root()/'outputs'), pick_device(spec.device)
     images, split = data or spec_images(spec, show)
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained, json.loads(spec.changes or '{}'))
@@ -294,7 +297,7 @@ def main(
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on after the last whole epoch.')
         return 130
-    except (ValueError, FileNotFoundError, RuntimeError, FloatingPointError) as e:
+    except (ValueError, FileNotFoundError, RuntimeError, FloatingPointError, ImportError) as e:
         print(f'{type(e).__name__}: {e}' if not str(e) else e)
         return 1
     print(f"{r['run_id']}: accuracy {r['test']['accuracy']:.4f}, macro-F1 {r['test']['macro_f1']:.4f}, k {r['k']}, {r['wall_s']:.0f} s")
