@@ -46,7 +46,7 @@ def find_run(
     hint = f"Close to it: {', '.join(near)}" if near else f"There are {len(names)} runs in '{root.name}'"
     raise FileNotFoundError(f"run='{run}': no such folder, and no run of that name. {hint}")
 
-# %% ../../nbs/use/trained.ipynb #9f08d475
+# %% ../../nbs/use/trained.ipynb #dc9a9214
 ASK = "pass (N, C, H, W) or (N, H, W, C) with 1 to 7 channels, or an `ImageSet`, whose channels come first"
 
 def channels_first(
@@ -56,7 +56,7 @@ def channels_first(
     "Put the channel axis where the project has it; ValueError where a shape is no batch of images or can be read in two ways."
     s = tuple(x.shape)
     if len(s) == 2: raise ValueError(f"X of shape {s}: expected images, (N, H, W), (N, C, H, W) or (N, H, W, C); for one image pass X[None]")
-    if len(s) not in (3, 4): raise ValueError(f"X of shape {s}: expected (N, H, W), (N, C, H, W) or (N, H, W, C)")
+    if len(s) not in (3, 4): raise ValueError(f"X of shape {s}: expected (N, H, W), (N, C, H, W) or (N, H, W, C). Reshape your data")
     if not s[0]: raise ValueError(f"X of shape {s}: no images, expected at least one")
     if len(s) == 3: x, first = x[:, None], True
     elif channels and (s[1] == channels) != (s[3] == channels): first = s[1] == channels
@@ -97,9 +97,9 @@ def scale_images(
     if low.ndim: low, factor = low[:, None, None], factor[:, None, None]
     return ((x.float() - low.to(x.device))*factor.to(x.device)).clamp(0, 1)
 
-# %% ../../nbs/use/trained.ipynb #9c307ac1
+# %% ../../nbs/use/trained.ipynb #eabcdb28
 ENGINES = ('auto', 'torch', 'fast')
-FAST_FROM = 200 # images from which the fast engine's preparation pays, which takes seconds
+FAST_FROM = 2000 # images from which the fast engine's preparation pays
 
 class TrainedModel(nn.Module):
     "A trained network with its card: raw images in, logits out."
@@ -152,16 +152,18 @@ class TrainedModel(nn.Module):
         k = f", k={self.k} of {self.size[0]*self.size[1]} pixels" if self.sparse and self.size else ''
         return f"classes={', '.join(self.class_names)}{k}, value_range={self.value_range}"
 
-# %% ../../nbs/use/trained.ipynb #efa8a13f
+# %% ../../nbs/use/trained.ipynb #67f178b6
 def as_array(
     x, # anything array-like: an array, a list of images of one size
 )->np.ndarray:
     "Images as one array; ValueError where they have different sizes or are no numbers."
+    if hasattr(x, 'tocoo'): raise ValueError("X is a sparse matrix: sparse input is not supported, expected images as a dense array")
     try: a = np.asarray(x)
     except ValueError:
         sizes = sorted({tuple(np.shape(i)) for i in x})
         raise ValueError(f"X is a list of images of {len(sizes)} shapes, such as {sizes[0]} and {sizes[1]}: resize them to one, or pass their folder") from None
-    if a.dtype.kind not in 'biufc': raise ValueError(f"X is a {type(x).__name__} of type {a.dtype}: expected numbers, a folder, or a list of image files")
+    if a.dtype.kind == 'c': raise ValueError(f"Complex data not supported: X of type {a.dtype}, expected real numbers; pass the phase or the modulus")
+    if a.dtype.kind not in 'biuf': raise ValueError(f"X is a {type(x).__name__} of type {a.dtype}: expected numbers, a folder, or a list of image files")
     return a
 
 def usable_device(
