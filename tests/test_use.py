@@ -217,7 +217,7 @@ def test_a_checkpoint_that_does_not_fit_is_said(tmp_path):
     with pytest.raises(ValueError, match='restore both files'): T.load(tmp_path/'a')
     (tmp_path/'out'/'runs'/'cells_s0').mkdir(parents=True)
     with pytest.raises(ValueError, match='goes on'): T.load('cells_s0', out=tmp_path/'out')
-    for run in ('', None, 3): 
+    for run in ('', None, 3):
         with pytest.raises(ValueError, match='run='): T.load(run)
 
 
@@ -288,8 +288,8 @@ def test_what_was_looked_at_is_what_the_network_did(fitted):
 
 def pictures(X):
     "A row of a table as a small picture; what is no table stays what it is."
-    if hasattr(X, 'tocoo') or np.ndim(X) != 2 or np.asarray(X).dtype.kind not in 'iuf' or 0 in np.shape(X): return X
-    a = np.asarray(X, float)
+    if hasattr(X, 'tocoo') or (a := np.asarray(X)).ndim != 2 or a.dtype.kind not in 'iuf' or 0 in a.shape: return X
+    a = a.astype(float)
     if not np.isfinite(a).all(): return a[:, :1, None] + np.zeros((8, 8))
     wave = np.random.default_rng(0).normal(size=(a.shape[1], 64))*5
     return (.5 + .5*np.sin(a @ wave)).reshape(-1, 8, 8)

@@ -71,13 +71,13 @@ def channels_first(
         raise ValueError(f"X of shape {s}: images of {x.shape[1]} channels, but the model was trained on {channels}")
     return x
 
-# %% ../../nbs/use/trained.ipynb #3418c550
+# %% ../../nbs/use/trained.ipynb #1fb024ca
 def scale_images(
     x, # tensor or array of any shape: raw values
     value_range:tuple|None, # (low, high) that become 0 and 1, as the card has it; None is (0, 1)
 )->Tensor: # float32 in [0, 1]
     "Put raw images on a model's range; ValueError for values that cannot be raw."
-    x = x if isinstance(x, Tensor) else torch.as_tensor(np.ascontiguousarray(x))
+    x = x if isinstance(x, Tensor) else torch.as_tensor(np.require(x, requirements='CW'))
     low, high = (torch.as_tensor(v, dtype=torch.float64) for v in value_range or (0., 1.))
     eight, unit = (bool(low.ndim == 0 and low == 0 and high == h) for h in (255, 1))
     said = f"this model expects raw values from {low.tolist()} to {high.tolist()}"
@@ -86,7 +86,7 @@ def scale_images(
         if not (eight or unit): raise ValueError(f"X of type uint8, but {said}: pass the images as the instrument wrote them, not their 8-bit copies")
         low, high = low*0, high*0 + 255
     elif x.is_floating_point():
-        least, most = (float(v) for v in x.aminmax()) if x.numel() else (0., 0.)
+        least, most = (float(v) for v in x.detach().aminmax()) if x.numel() else (0., 0.)
         if not (np.isfinite(least) and np.isfinite(most)): raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
         if eight or unit:
             if least < -NEAR or most > 1 + NEAR: raise ValueError(f"X holds floats from {least:g} to {most:g}: expected 8-bit images (uint8), or floats in [0, 1]")
@@ -339,7 +339,7 @@ def image_files(
 
 def _below(folder): return [(f.relative_to(folder).as_posix(), f) for f, _ in _class_files(folder)[0]]
 
-# %% ../../nbs/use/trained.ipynb #06159507
+# %% ../../nbs/use/trained.ipynb #13ccbc64
 class FileVerdict(NamedTuple):
     "The verdict on one file."
     id:str # name of the image
@@ -361,6 +361,7 @@ def open_raw(
         x = np.concatenate(parts)
     else: x = open_image(path, names)
     if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
+    if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
     if len(x) != model.channels: raise ValueError(f"oddly typed: {len(x)} channels; the model was trained on {model.channels} ({', '.join(model.channel_names)})")
     x = resize_image(x, model.size) if model.size else x
     try: scale_images(x, model.value_range)
