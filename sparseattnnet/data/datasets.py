@@ -165,7 +165,9 @@ def cached(
     tag = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path, parts = folder/f'{name}-{tag}.npz', folder/f'.parts-{name}-{tag}'
     try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise type(e)(f"the cache '{folder}' cannot be made ({e}): name another with cache='…', or keep nothing with cache=False") from None
+    except OSError as e:
+        raise type(e)(f"the cache '{folder}' cannot be made ({e}): name another with cache='…', "
+            'or keep nothing with cache=False') from None
     with FileLock(folder/f'.{path.name}.lock'):
         if path.exists():
             try: return _load_set(path)

@@ -42,7 +42,8 @@ def plan_head(
     c, cl, blocks = model.config, model.classify, []
     if c.use_fine:
         second, fine = model.embed.net[2], model.fine
-        blocks.append(_double(fine.to_v.weight) @ np.column_stack([_double(second.weight), _double(second.bias), _double(fine.cls)]))
+        columns = [_double(a) for a in (second.weight, second.bias, fine.cls)]
+        blocks.append(_double(fine.to_v.weight) @ np.column_stack(columns))
     if c.use_coarse: blocks.append(np.eye(model.coarse.n_features))
     fold = np.zeros([sum(n) for n in zip(*(b.shape for b in blocks))])
     row = col = 0
@@ -50,7 +51,8 @@ def plan_head(
         fold[row:row + len(b), col:col + b.shape[1]] = b
         row, col = row + len(b), col + b.shape[1]
     w, b = fold_norm(cl.hidden, cl.norm)
-    return Head(_single((w @ fold).T), _single(b), _single(_double(cl.skip.weight) @ fold), _single(_double(cl.out.weight)), _single(_double(cl.out.bias)))
+    out = _single(_double(cl.out.weight)), _single(_double(cl.out.bias))
+    return Head(_single((w @ fold).T), _single(b), _single(_double(cl.skip.weight) @ fold), *out)
 
 # %% ../../nbs/deploy/fold.ipynb #38216c0a
 EPS = np.float32(1e-6) # added to the rectified keys, Eq. 9

@@ -138,7 +138,9 @@ def add_flags(
         default = defaults.get(f.name, f.default)
         flag, text = '--' + f.name.replace('_', '-'), f"{said[f.name]} (default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
-        else: parser.add_argument(flag, type=type(f.default), default=default, metavar=f.name.upper(), help=text, choices=choices.get(f.name))
+        else:
+            kind, shown = type(f.default), f.name.upper()
+            parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
 def spec_of(
     values:dict, # a page's parameters (`globals()`), or a command's arguments

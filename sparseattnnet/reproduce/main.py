@@ -118,7 +118,8 @@ def remake(
     out:Path, # folder for results
     reference:Path, # the store that it is in
 )->dict: # accuracy and macro-F1, published and here
-    "Train a published run again; ValueError for a name that is not there, and where today's code is of another version; FileNotFoundError outside a checkout."
+    """Train a published run again. Raises ValueError for a name that is not there and where today's code is of another
+    version, FileNotFoundError outside a checkout."""
     found = ST.stored_runs(reference).get(run)
     if found is None and not (reference/'runs.csv').exists(): checkout('the store of published runs, outputs/reference,')
     if found is None: raise ValueError(f"run={run!r}: there is no such run in {reference.name}/runs.csv")

@@ -134,7 +134,8 @@ def load_manifest(
     path:str|Path='', # the file; '' is nbs/paper/manifest.toml of the project
     root:str|Path='', # the project that its notebooks are looked for in; '' is this one
 )->Manifest: # checked
-    "Read the manifest; raises ManifestError for what is unknown, missing, double, or no parameter of the notebook, FileNotFoundError outside a checkout."
+    """Read the manifest. Raises ManifestError for what is unknown, missing, double, or no parameter of the notebook,
+    FileNotFoundError outside a checkout."""
     root = Path(root) if root else checkout('the manifest of the paper, nbs/paper/manifest.toml,')
     path = Path(path or root/'nbs/paper/manifest.toml')
     try: raw = tomllib.loads(path.read_text(encoding='utf-8'))
