@@ -155,10 +155,12 @@ def markdown(
     line = lambda r: '| ' + ' | '.join(v.ljust(w) for v, w in zip(r, widths)) + ' |'
     return '\n'.join([line(head), '|' + '|'.join('-'*(w + 2) for w in widths) + '|', *map(line, cells)])
 
-_GREEK = zip('αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ', 'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega '
-    'Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'.split(), strict=True)
-_TEX = {ord(c): f'\\{c}' for c in '&#%_${}'} | {ord(c): f'\\text{n}{{}}' for c, n in {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum',
-    '<': 'less', '>': 'greater', '|': 'bar'}.items()} | {ord(c): f'$\\{n}$' for c, n in _GREEK} | {ord('±'): r'$\pm$', ord('\n'): ' '}
+# %% ../../nbs/judge/tables.ipynb #6be1d07f
+_GREEK = zip('αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ', 'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu '
+    'nu xi pi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'.split(), strict=True)
+_WORDS = {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum', '<': 'less', '>': 'greater', '|': 'bar'}
+_TEX = {ord(c): f'\\{c}' for c in '&#%_${}'} | {ord(c): f'\\text{n}{{}}' for c, n in _WORDS.items()}
+_TEX |= {ord(c): f'$\\{n}$' for c, n in _GREEK} | {ord('±'): r'$\pm$', ord('\n'): ' '}
 
 def _tex(v):
     text = '—' if v is None or v != v else str(v).translate(_TEX)
@@ -170,7 +172,8 @@ def latex(
     "A DataFrame as a LaTeX tabular with booktabs rules; names stand in it as they are."
     rows = [' & '.join(map(_tex, r)) + r' \\' for r in frame.itertuples(index=False)]
     head = ' & '.join(map(_tex, frame.columns)) + r' \\'
-    return '\n'.join([r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}', r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
+    opening = r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}'
+    return '\n'.join([opening, r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
 
 # %% ../../nbs/judge/tables.ipynb #de6fd8e9
 PAPER_METRICS = ('accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted', 'k', 'share')

@@ -68,7 +68,8 @@ def check_parameters(
 def _assigned(source): # names and literals of a cell
     out = {}
     for node in ast.parse(source).body:
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)): continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         if not isinstance(target, ast.Name): continue
         try: out[target.id] = ast.literal_eval(node.value)
         except ValueError: pass # such as float('nan'), which is of a type that only running tells
@@ -80,7 +81,8 @@ def check_injected(
     "Check what papermill put below a page's parameters; raises ParameterError for an unknown name or a wrong type."
     cells = values.get('In', [])
     for before, cell in zip(cells, cells[1:]):
-        if cell.startswith('# Parameters\n') and (wrong := _misfit('this page', _assigned(before), _assigned(cell))): raise ParameterError(wrong)
+        if not cell.startswith('# Parameters\n'): continue
+        if wrong := _misfit('this page', _assigned(before), _assigned(cell)): raise ParameterError(wrong)
 
 # %% ../../nbs/reproduce/runner.ipynb #b744ef67
 class JobFailed(RuntimeError):
