@@ -26,7 +26,8 @@ def _check_mask(
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise ValueError(f"mask of type {getattr(mask, 'dtype', type(mask).__name__)}: expected a Boolean tensor (…, "
             f"B, H, W), e.g. torch.as_tensor(mask) > 0 for a mask of 0 and 1, or of 0 and 255")
-    if mask.ndim < 3 or mask.shape[-3] != B: raise ValueError(f"mask of shape {tuple(mask.shape)} for {B} images: expected (…, {B}, H, W)")
+    if mask.ndim < 3 or mask.shape[-3] != B:
+        raise ValueError(f"mask of shape {tuple(mask.shape)} for {B} images: expected (…, {B}, H, W)")
     flat = mask.flatten(-2)
     return flat, flat.double().mean(-1)
 
@@ -44,9 +45,14 @@ def _inside(
 ):
     "Which selected pixels lie inside (…, B, k), the flat mask and its share; ValueError for pixels that repeat or are not there."
     flat, share = _check_mask(mask, len(idx))
-    if idx.ndim != 2 or idx.shape[1] < 1 or idx.dtype != torch.int64: raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 (B, k) with k of at least 1")
-    if idx.min() < 0 or idx.max() >= flat.shape[-1]: raise ValueError(f"idx ranges over {int(idx.min())}…{int(idx.max())}: expected pixels 0…{flat.shape[-1] - 1} of this mask")
-    if (idx.sort(1).values.diff(dim=1) == 0).any(): raise ValueError("idx names a pixel twice: expected each selected pixel once")
+    if idx.ndim != 2 or idx.shape[1] < 1 or idx.dtype != torch.int64:
+        raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 (B, k) with k of at "
+            "least 1")
+    if idx.min() < 0 or idx.max() >= flat.shape[-1]:
+        raise ValueError(f"idx ranges over {int(idx.min())}…{int(idx.max())}: expected pixels 0…{flat.shape[-1] - 1} "
+            "of this mask")
+    if (idx.sort(1).values.diff(dim=1) == 0).any():
+        raise ValueError("idx names a pixel twice: expected each selected pixel once")
     return flat.gather(-1, idx.expand(*flat.shape[:-1], idx.shape[1])), flat, share
 
 def enrichment(
@@ -79,7 +85,9 @@ def average_ranks(
     x:Tensor, # values (…, N), floating; NaN raises ValueError
 )->Tensor: # ranks from 1, (…, N) float64; equal values share the mean of their places
     "Rank of each value among the last axis, by one sort."
-    if x.isnan().any(): raise ValueError(f"{int(x.isnan().sum())} of {x.numel()} values are NaN: expected numbers; look for a diverged model")
+    if x.isnan().any():
+        raise ValueError(f"{int(x.isnan().sum())} of {x.numel()} values are NaN: expected numbers; look for a diverged "
+            "model")
     s, order = x.sort(-1)
     N = x.shape[-1]
     place, starts = torch.arange(N, device=x.device).expand_as(order), torch.ones_like(order, dtype=torch.bool)
@@ -96,7 +104,9 @@ def auroc(
 )->Tensor: # (…, B) float64 in [0, 1], .5 is chance; NaN where a mask is empty or full
     "Probability that a pixel inside the mask has a higher score than one outside, ties counting one half."
     flat, share = _check_mask(mask, len(scores))
-    if scores.shape != mask.shape[-3:]: raise ValueError(f"map of shape {tuple(scores.shape)} for masks of shape {tuple(mask.shape)}: expected the same (B, H, W)")
+    if scores.shape != mask.shape[-3:]:
+        raise ValueError(f"map of shape {tuple(scores.shape)} for masks of shape {tuple(mask.shape)}: expected the "
+            "same (B, H, W)")
     r, m, N = average_ranks(scores.flatten(1)), flat.double().sum(-1), flat.shape[-1]
     return _known((torch.where(flat, r, 0.).sum(-1) - m*(m + 1)/2)/(m*(N - m)), share)
 
@@ -107,8 +117,12 @@ def pointing_game(
 )->Tensor: # (…, B) float64 in [0, 1]; NaN where a mask is empty or full
     "1 where the map's maximum lies inside the mask, 0 where outside; of tied maxima the share that lies inside."
     flat, share = _check_mask(mask, len(scores))
-    if scores.shape != mask.shape[-3:]: raise ValueError(f"map of shape {tuple(scores.shape)} for masks of shape {tuple(mask.shape)}: expected the same (B, H, W)")
-    if scores.isnan().any(): raise ValueError(f"{int(scores.isnan().sum())} of {scores.numel()} values are NaN: expected numbers; look for a diverged model")
+    if scores.shape != mask.shape[-3:]:
+        raise ValueError(f"map of shape {tuple(scores.shape)} for masks of shape {tuple(mask.shape)}: expected the "
+            "same (B, H, W)")
+    if scores.isnan().any():
+        raise ValueError(f"{int(scores.isnan().sum())} of {scores.numel()} values are NaN: expected numbers; look for "
+            "a diverged model")
     x = scores.flatten(1)
     top = x == x.amax(1, keepdim=True)
     return _known((flat & top).double().sum(-1)/top.double().sum(-1), share)
@@ -190,7 +204,9 @@ def summary(
 )->Summary: # mean, interval, counts
     "Mean over images with a percentile bootstrap interval over groups."
     v = np.asarray(values, float)
-    if v.ndim != 1 or (groups is not None and len(groups) != len(v)): raise ValueError(f"values of shape {v.shape} with {'no' if groups is None else len(groups)} groups: expected (N,), one group an image")
+    if v.ndim != 1 or (groups is not None and len(groups) != len(v)):
+        raise ValueError(f"values of shape {v.shape} with {'no' if groups is None else len(groups)} groups: expected "
+            "(N,), one group an image")
     if not 0 < level < 1: raise ValueError(f"level={level}: expected a number between 0 and 1, e.g. 0.95")
     if np.isinf(v).any():
         raise ValueError(f"values[{int(np.isinf(v).argmax())}] is infinite: expected scores, NaN where there is none")
@@ -219,7 +235,8 @@ def paired(
 )->tuple[Summary, str]: # a − b with its interval, and one of `VERDICTS`
     "Mean difference over images, and whether a beats b, is beaten by it, or cannot be told from it."
     a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.shape != b.shape: raise ValueError(f"scores of shapes {a.shape} and {b.shape}: expected the same images in both")
+    if a.shape != b.shape:
+        raise ValueError(f"scores of shapes {a.shape} and {b.shape}: expected the same images in both")
     if comparisons < 1: raise ValueError(f"comparisons={comparisons}: expected at least 1")
     if draws*.025/comparisons < 1:
         raise ValueError(f"draws={draws} for {comparisons} comparisons: expected at least {40*comparisons} for tails "
@@ -264,7 +281,9 @@ def _levels(
     "Levels above 0 that at least half of the masks have: the cell's, and the nucleus' where there are two."
     often = Counter(v for m in found.values() for v in np.unique(m[m > 0]).tolist())
     common = sorted(v for v, n in often.items() if 2*n >= len(found))
-    if not 1 <= len(common) <= 2: raise ValueError(f"{len(common)} levels above 0 are common in {len(found)} masks ({common[:6]}): expected one (cell) or two (cell, and brighter the nucleus)")
+    if not 1 <= len(common) <= 2:
+        raise ValueError(f"{len(common)} levels above 0 are common in {len(found)} masks ({common[:6]}): expected one "
+            "(cell) or two (cell, and brighter the nucleus)")
     if len(common) == 2 and _bordering(found.values(), *common) < .2:
         raise ValueError(f"level {common[1]} of the masks does not lie beside level {common[0]}, as a nucleus does in "
             f"its cell: "
@@ -302,13 +321,18 @@ def read_masks(
 )->tuple[np.ndarray, dict[str, Tensor]]: # positions of the images that have a mask, and name -> Boolean (n, H, W)
     "Masks `cell` and, where there are two levels, `nucleus`; ValueError where no image has one."
     folder, stems = Path(folder), Counter(Path(n).stem for n in ids)
-    if not folder.is_dir(): raise FileNotFoundError(f"masks='{folder}': no such folder; expected PNG files named like the images")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"masks='{folder}': no such folder; expected PNG files named like the images")
     files = {n: f for n in ids if (f := _mask_file(folder, n, stems))}
     found = {n: _mask(f, shape) for n, f in files.items()}
-    if not found: raise ValueError(f"masks='{folder.name}' holds no mask for any of {len(ids)} images, such as '{ids[0]}': expected '{Path(ids[0]).with_suffix('.png')}' or '{Path(ids[0]).stem}.png'")
+    if not found:
+        raise ValueError(f"masks='{folder.name}' holds no mask for any of {len(ids)} images, such as '{ids[0]}': "
+            f"expected '{Path(ids[0]).with_suffix('.png')}' or '{Path(ids[0]).stem}.png'")
     common = _levels(found)
     odd = [n for n, m in found.items() if not set(np.unique(m).tolist()) <= {0, *common}]
-    if odd: say(f"{len(odd)} of {len(found)} masks left out, with levels other than 0, {', '.join(map(str, common))}: {', '.join(odd[:3])}{' …'*(len(odd) > 3)}")
+    if odd:
+        say(f"{len(odd)} of {len(found)} masks left out, with levels other than 0, {', '.join(map(str, common))}: "
+            f"{', '.join(odd[:3])}{' …'*(len(odd) > 3)}")
     if missing := len(ids) - len(found): say(f"{missing} of {len(ids)} images have no mask and are not counted")
     kept = [i for i, n in enumerate(ids) if n in found and n not in odd]
     if not kept:

@@ -33,7 +33,8 @@ def _values(
         raise ValueError(f"{name}={str(x)[:60]}: expected a list of numbers, one a seed, in the order of the "
             f"seeds") from None
     if a.ndim != 1 or not len(a): raise ValueError(f"{name} of shape {a.shape}: expected a list of at least 1 number")
-    if not np.isfinite(a).all(): raise ValueError(f"{name}[{int(np.argmin(np.isfinite(a)))}] is not finite: leave the run out or mend it")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name}[{int(np.argmin(np.isfinite(a)))}] is not finite: leave the run out or mend it")
     return a
 
 def _level(level, name='level', example=.95):
@@ -84,18 +85,24 @@ def paired_over_seeds(
     if n < 2 or _flat(d): return Comparison(float(d.mean()), None, None, None, None, n, method)
     t, wider, mean = stats.ttest_rel(a, b), math.sqrt(1 + n*overlap), float(d.mean())
     low, high = (mean + (end - mean)*wider for end in t.confidence_interval(level))
-    return Comparison(mean, float(low), float(high), float(2*stats.t.sf(abs(t.statistic)/wider, n - 1)), mean/float(d.std(ddof=1)), n, method)
+    return Comparison(mean, float(low), float(high), float(2*stats.t.sf(abs(t.statistic)/wider, n - 1)),
+        mean/float(d.std(ddof=1)), n, method)
 
 # %% ../../nbs/judge/statistics.ipynb #189cbc0b
 def _net(right_a, right_b, groups):
     a, b = np.asarray(right_a), np.asarray(right_b)
     for name, x in (('right_a', a), ('right_b', b)):
-        if x.ndim != 1 or not len(x) or not np.isin(x, (0, 1)).all(): raise ValueError(f"{name} of shape {x.shape}, {x.dtype}: expected True or False for each of at least 1 test image")
-    if len(a) != len(b): raise ValueError(f"{len(a)} images of right_a but {len(b)} of right_b: expected the same images in the same order")
+        if x.ndim != 1 or not len(x) or not np.isin(x, (0, 1)).all():
+            raise ValueError(f"{name} of shape {x.shape}, {x.dtype}: expected True or False for each of at least 1 "
+                "test image")
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} images of right_a but {len(b)} of right_b: expected the same images in the same "
+            "order")
     d = a.astype(int) - b.astype(int)
     if groups is None: return d, np.ones(len(d), int)
     groups = [groups] if isinstance(groups, (str, int)) else list(groups)
-    if len(groups) != len(d): raise ValueError(f"{len(groups)} groups for {len(d)} images: expected the group of each image")
+    if len(groups) != len(d):
+        raise ValueError(f"{len(groups)} groups for {len(d)} images: expected the group of each image")
     if none := [i for i, x in enumerate(groups) if x is None or x != x or x == '']:
         raise ValueError(f"groups[{none[0]}]={groups[none[0]]!r}: {len(none)} images have no group; expected a name "
             f"for each, such as the image's own id")
@@ -131,7 +138,7 @@ def paired_over_images(
     level:float=.95, # confidence level
     draws:int=10000, # bootstrap samples
     seed:int=0, # of the bootstrap
-    groups=None, # group of each image (N,): its cell, or its id where several seeds tested it; None: images are independent
+    groups=None, # group of each image (N,): its cell, or its id where several seeds tested it; None: independent
 )->Comparison: # difference in points of accuracy; effect is the odds ratio of the discordant images; n counts groups
     "Bootstrap interval and exact p of the accuracy difference; ValueError for arrays that do not belong together."
     _level(level)
@@ -143,7 +150,8 @@ def paired_over_images(
     b, c = int((d > 0).sum()), int((d < 0).sum())
     if groups is None: p = float(stats.binomtest(b, b + c).pvalue) if b + c else 1.
     else: p = _sign_flip(net)
-    method = 'bootstrap over test images, exact McNemar p' if groups is None else 'bootstrap over groups of test images, exact sign-flip p'
+    method = ('bootstrap over test images, exact McNemar p' if groups is None
+        else 'bootstrap over groups of test images, exact sign-flip p')
     return Comparison(100*(b - c)/len(d), float(low), float(high), p, (b + .5)/(c + .5), len(net), method)
 
 # %% ../../nbs/judge/statistics.ipynb #31abd0e7
@@ -161,13 +169,16 @@ def welch_from_summary(
     if not np.isfinite([mean1, sd1, n1, mean2, sd2, n2]).all() or n1 != int(n1) or n2 != int(n2):
         raise ValueError(f"mean ± sd of {mean1} ± {sd1}, n {n1}, and {mean2} ± {sd2}, n {n2}: expected finite numbers "
             f"and whole numbers of runs")
-    if min(sd1, sd2) < 0 or min(n1, n2) < 1: raise ValueError(f"sd {sd1}, {sd2} and n {n1}, {n2}: expected deviations of at least 0 and at least 1 run")
+    if min(sd1, sd2) < 0 or min(n1, n2) < 1:
+        raise ValueError(f"sd {sd1}, {sd2} and n {n1}, {n2}: expected deviations of at least 0 and at least 1 run")
     difference, method, n = float(mean1 - mean2), f'Welch t from mean ± sd, n = {n1} and {n2}', min(n1, n2)
     if n < 2 or sd1 == sd2 == 0: return Comparison(difference, None, None, None, None, n, method)
     v1, v2 = sd1**2/n1, sd2**2/n2
-    low, high = stats.t.interval(level, (v1 + v2)**2/(v1**2/(n1 - 1) + v2**2/(n2 - 1)), loc=difference, scale=math.sqrt(v1 + v2))
+    low, high = stats.t.interval(level, (v1 + v2)**2/(v1**2/(n1 - 1) + v2**2/(n2 - 1)), loc=difference,
+        scale=math.sqrt(v1 + v2))
     p = stats.ttest_ind_from_stats(mean1, sd1, n1, mean2, sd2, n2, equal_var=False).pvalue
-    return Comparison(difference, float(low), float(high), float(p), difference/math.sqrt((sd1**2 + sd2**2)/2), n, method)
+    return Comparison(difference, float(low), float(high), float(p), difference/math.sqrt((sd1**2 + sd2**2)/2), n,
+        method)
 
 # %% ../../nbs/judge/statistics.ipynb #8040b135
 def holm(
