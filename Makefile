@@ -75,7 +75,7 @@ export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 clean-notebooks: .venv/stamp ## remove run counts and private metadata from the notebooks (tags and outputs stay)
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
-readme: .venv/stamp ## make the equation map and the table of artefacts, and render README.md from nbs/index.ipynb
+readme: .venv/stamp ## write the tables of nbs/contents.ipynb, and render README.md from nbs/index.ipynb
 	@$(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
@@ -98,9 +98,9 @@ venv: .venv/stamp ## make or refresh .venv, which every other target does by its
 	  echo "Making .venv with $$("$$py" --version): some minutes the first time, for the downloads"; rm -rf .venv; "$$py" -m venv .venv; \
 	fi; \
 	if $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt uv \
-	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt -e .; then :; else \
+	   && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -r requirements.txt; then :; else \
 	  echo 'uv cannot do it here: installing with pip instead'; \
-	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt -e .; \
+	  $(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements.txt; \
 	fi; \
 	$(PY) -c 'import torch, nbdev, papermill, sparseattnnet'; \
 	pwd -P > .venv/stamp; echo ".venv is ready ($$(( $$(date +%s) - t0 )) s)"

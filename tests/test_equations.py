@@ -41,7 +41,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(equations, 'MEANING', {1: 'doubling', 2: 'a net', 3: 'its output'})
     notebook(tmp_path/'nbs'/'method'/'one.ipynb', *ONE)
     notebook(tmp_path/'nbs'/'method'/'two.ipynb', *TWO)
-    notebook(tmp_path/'nbs'/'index.ipynb', md('# Index'), md(f'Before.\n\n{BEGIN}\n{END}\n\nAfter.'))
+    notebook(tmp_path/'nbs'/'contents.ipynb', md('# Index'), md(f'Before.\n\n{BEGIN}\n{END}\n\nAfter.'))
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def test_write_check_and_stale(root, capsys):
     assert main(args + ['--check']) == 1
     assert main(args + ['--write']) == 0
     assert main(args + ['--check']) == 0
-    source = ''.join(json.loads((root/'nbs'/'index.ipynb').read_text())['cells'][1]['source'])
+    source = ''.join(json.loads((root/'nbs'/'contents.ipynb').read_text())['cells'][1]['source'])
     assert source.startswith('Before.\n') and source.endswith('\nAfter.') and '| 1 | doubling | [one](method/one.ipynb) | `twice` | By loops (`twice_naive`) |' in source
     notebook(root/'nbs'/'method'/'one.ipynb', *(tuple(x.replace('By loops', 'Slowly') for x in c) for c in ONE))
     assert main(args + ['--check']) == 1
@@ -99,14 +99,14 @@ def test_write_check_and_stale(root, capsys):
     ((*ONE, code('#| export\ndef f():\n    "Eq. 24."')), 'the docstring of f cites Eq. 24, the paper has 3')])
 def test_refused(root, capsys, cells, why):
     notebook(root/'nbs'/'method'/'one.ipynb', *cells)
-    before = (root/'nbs'/'index.ipynb').read_text()
+    before = (root/'nbs'/'contents.ipynb').read_text()
     assert main(['--root', str(root), '--write']) == 1
-    assert why in capsys.readouterr().out and (root/'nbs'/'index.ipynb').read_text() == before
+    assert why in capsys.readouterr().out and (root/'nbs'/'contents.ipynb').read_text() == before
     assert main(['--root', str(root)]) == main(['--root', str(root), '--check']) == 1
 
 
 def test_an_index_without_its_place(root, capsys):
-    notebook(root/'nbs'/'index.ipynb', md('# Index'))
+    notebook(root/'nbs'/'contents.ipynb', md('# Index'))
     assert main(['--root', str(root), '--check']) == 1 and 'expected exactly one' in capsys.readouterr().out
 
 

@@ -188,7 +188,7 @@ def test_paper_exports_nothing(tmp_path):
     assert rules(tmp_path, cells.values(), 'paper/table1') == {'paper-export'}
 
 
-@pytest.mark.parametrize('room,module', [('data', 'learn.records'), ('data', 'deploy'), ('learn', 'judge.tables'), ('judge', 'studies'), ('studies', 'reproduce.jobs'), ('deploy', 'learn.loop')])
+@pytest.mark.parametrize('room,module', [('data', 'learn.records'), ('data', 'deploy'), ('learn', 'judge.tables'), ('judge', 'studies'), ('studies', 'reproduce.jobs'), ('deploy', 'learn.loop'), ('deploy', 'use.trained'), ('use', 'reproduce.main')])
 def test_arrows(tmp_path, room, module):
     cells = dict(title=md('# X\n\n> Y.'), exp=code(f'#| default_exp {room}.x'), imports=code(f'#| export\nfrom sparseattnnet.{module} import y'))
     assert rules(tmp_path, cells.values(), f'{room}/x') == {'arrow'}

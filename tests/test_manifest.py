@@ -77,7 +77,7 @@ def test_statuses_are_words_of_the_vocabulary(manifest):
 def index(folder, *cells):
     (folder/'nbs').mkdir(exist_ok=True)
     nb = dict(cells=[dict(cell_type='markdown', id=f'c{i}', metadata={}, source=[c]) for i, c in enumerate(cells)], metadata={}, nbformat=4, nbformat_minor=5)
-    (folder/'nbs/index.ipynb').write_text(json.dumps(nb))
+    (folder/'nbs/contents.ipynb').write_text(json.dumps(nb))
     return ['--root', str(folder)]
 
 
@@ -85,7 +85,7 @@ def test_the_table_in_the_index(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(artefacts, 'table', lambda root: '| a |\n| --- |\n| 1 |')
     at = index(tmp_path, '# Index', f'Before\n{artefacts.BEGIN}\nold\n{artefacts.END}\nafter')
     assert artefacts.main(['--check', *at]) == 1 and artefacts.main(['--write', *at]) == 0 and artefacts.main(['--check', *at]) == 0
-    text = ''.join(json.loads((tmp_path/'nbs/index.ipynb').read_text())['cells'][1]['source'])
+    text = ''.join(json.loads((tmp_path/'nbs/contents.ipynb').read_text())['cells'][1]['source'])
     assert text.startswith('Before\n') and text.endswith('\nafter') and 'old' not in text and '| 1 |' in text
     assert artefacts.main(['--check', *index(tmp_path, '# Index')]) == 0 and 'no place' in capsys.readouterr().out
     assert artefacts.main(['--check', *index(tmp_path, artefacts.BEGIN)]) == 1

@@ -27,7 +27,7 @@ import lint_notebooks  # noqa: E402
 
 STEPS = ('export', 'clean', 'lint', 'equations', 'artefacts', 'readme', 'code version', 'pytest', 'notebooks', 'papermill')
 PACKAGE = lint_notebooks.PACKAGE
-TRAIN, INDEX = 'nbs/paper/train.ipynb', 'nbs/index.ipynb'
+TRAIN, INDEX, CONTENTS = 'nbs/paper/train.ipynb', 'nbs/index.ipynb', 'nbs/contents.ipynb'
 LIMIT = float(os.environ.get('CHECK_LIMIT_S', 900))  # one notebook, seconds
 ONE_THREAD = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMEXPR_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'NUMBA_NUM_THREADS')
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -157,14 +157,14 @@ class Check:
             self.count.add(not bad, self.rel(p), '\n'.join(bad))
 
     def equations(self):
-        "Every equation of the paper has a function and a test, and the index says which."
-        if not (self.tree/INDEX).exists(): return f'{INDEX} does not exist yet'
+        "Every equation of the paper has a function and a test, and the contents page says which."
+        if not (self.tree/CONTENTS).exists(): return f'{CONTENTS} does not exist yet'
         rc, text, _ = self.run([sys.executable, self.tree/'tools/equations.py', '--check'], self.tree)
         self.count.add(rc == 0, 'the equation map', text)
 
     def artefacts(self):
-        "The manifest is in order, and the index shows what became of each artefact."
-        if not (self.tree/INDEX).exists(): return f'{INDEX} does not exist yet'
+        "The manifest is in order, and the contents page shows what became of each artefact."
+        if not (self.tree/CONTENTS).exists(): return f'{CONTENTS} does not exist yet'
         rc, text, _ = self.run([sys.executable, self.tree/'tools/artefacts.py', '--check'], self.tree)
         self.count.add(rc == 0, 'the table of artefacts', text)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The equation map of nbs/index.ipynb, made by reading the notebooks: equation -> notebook -> function -> test.
+"""The equation map of nbs/contents.ipynb, made by reading the notebooks: equation -> notebook -> function -> test.
 
     python tools/equations.py [--write | --check] [--root FOLDER]
 
@@ -7,7 +7,7 @@ A function belongs to an equation if its docstring cites it (`Eq. 9`, `Eqs. 6–
 nbs/method that exports it; complexity.ipynb is left out, because it counts what the equations cost. A test is a cell
 that is not exported, asserts something about a value, and calls that function, itself or through a helper or an object that the page made.
 Only the standard library is used and nothing is executed. Without an option the table is printed; `--check` fails if an
-equation has no function or no test, or if the index shows another table."""
+equation has no function or no test, or if the page shows another table."""
 import argparse
 import ast
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from index_block import INDEX, place, split, write  # noqa: E402
+from page_block import PAGE, place, split, write  # noqa: E402
 from lint_notebooks import join, read_cell  # noqa: E402
 
 ROOM, LEFT_OUT = 'nbs/method', ('complexity',)
@@ -168,8 +168,8 @@ def block(rows): return f'{BEGIN}\n\n{table(rows)}\n\n{END}'
 
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('--check', action='store_true', help='compare with the index, write nothing')
-    ap.add_argument('--write', action='store_true', help='put the table into the index')
+    ap.add_argument('--check', action='store_true', help='compare with the page, write nothing')
+    ap.add_argument('--write', action='store_true', help='put the table into the page')
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
     a = ap.parse_args(argv)
     rows, wrong = equation_map(pages(a.root))
@@ -183,12 +183,12 @@ def main(argv=None):
         return 1
     before, old, after = split(join(cell['source']), BEGIN, END)
     if a.check:
-        if old != block(rows): print(f'{INDEX}: the equation map is not what the notebooks give, run `python tools/equations.py --write` and `make readme`')
+        if old != block(rows): print(f'{PAGE}: the equation map is not what the notebooks give, run `python tools/equations.py --write` and `make readme`')
         else: print(f'{len({r[0] for r in rows})} equations, {len({s for r in rows for s in r[2]})} functions')
         return int(bool(wrong) or old != block(rows))
     if wrong: return 1
     write(a.root, nb, cell, before + block(rows) + after)
-    print(f'{INDEX}: the equation map is written')
+    print(f'{PAGE}: the equation map is written')
     return 0
 
 

@@ -33,8 +33,8 @@ EXCEPTIONS = 'tools/lint_exceptions.toml'
 SHRINK = 'python tools/lint_notebooks.py --shrink'
 HEAVY = {'pandas', 'matplotlib', 'torchvision', 'skimage', 'sklearn', 'seaborn'}
 # Arrows between rooms: what the exported code of a room may not import.
-ROOMS = ('method', 'data', 'learn', 'judge', 'studies', 'deploy', 'reproduce', 'paper')
-CLOSED = {room: ROOMS[i + 1:] for i, room in enumerate(ROOMS)} | {'deploy': ('learn.loop', 'learn.run', 'reproduce', 'paper')}
+ROOMS = ('method', 'data', 'learn', 'judge', 'studies', 'deploy', 'use', 'reproduce', 'paper')
+CLOSED = {room: ROOMS[i + 1:] for i, room in enumerate(ROOMS)} | {'deploy': ('learn.loop', 'learn.run', 'use', 'reproduce', 'paper')}
 ARROWS = 'arrows run ' + ' ← '.join(ROOMS)
 MACHINE_PATH = re.compile(r'(?<![\w.~])/(?:home|tmp|root|Users|work)/[^\s\'"`]*|\b[A-Z]:\\+Users\\')
 HEADING = re.compile(r'#{1,6} \S')

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['BLOOD', 'BLOOD_8', 'PBC_COUNTS', 'TCELLS', 'ON_REQUEST', 'DATASETS', 'PROFILES', 'SOURCES', 'ALIASES', 'SELECTIONS',
            'OPD_RANGE', 'STREAM_ENDINGS', 'STREAM_FRAMES', 'SENSORS', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B',
-           'WBC_HELP', 'TAKES', 'DatasetInfo', 'project_root', 'data_root', 'cached', 'load_simulator', 'read_options',
-           'find_real', 'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist', 'load_images']
+           'WBC_HELP', 'TAKES', 'DatasetInfo', 'project_root', 'checkout', 'data_root', 'cache_root', 'cached',
+           'load_simulator', 'read_options', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist',
+           'load_images']
 
 # %% ../../nbs/data/datasets.ipynb #ffc8042b
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from . import images as images_module
 from .images import BadImages, ImageProblem, ImageSet, list_images, read_images, read_npz, report
 from .simulation import Simulator, check_options, simulate
 from ..method.printed import PAPER_COUNTS
+from ..package import log
 
 # %% ../../nbs/data/datasets.ipynb #11572000
 from .images import TABLE_ENDINGS, find_table, is_hidden, source_files, walk_files
@@ -79,16 +81,40 @@ PROFILES = {
     'full': {d.name: d.paper_counts for d in DATASETS.values() if d.simulator}}
 
 # %% ../../nbs/data/datasets.ipynb #ea416815
+_MARK = re.compile(r'^lib_name\s*=\s*sparseattnnet\s*$', re.M)
+
+def _is_checkout(folder): # of this project, not of another that nbdev makes
+    try: return bool(_MARK.search((folder/'settings.ini').read_text(encoding='utf-8')))
+    except (OSError, ValueError): return False
+
+def _find_checkout(start): return next((p for p in (start, *start.parents) if _is_checkout(p)), None)
+
 def project_root(
     start:str|Path|None=None, # where to begin; None is the working folder
 )->Path:
-    "The nearest parent folder that holds settings.ini; the working folder where there is none."
+    "The checkout of this project that a folder lies in; outside of one the folder itself."
     start = Path(start or '.').resolve()
-    return next((p for p in (start, *start.parents) if (p/'settings.ini').is_file()), start)
+    return _find_checkout(start) or start
+
+def checkout(
+    what:str, # what is needed from the repository, such as 'the manifest of the paper'
+    start:str|Path|None=None, # where to begin; None is the working folder
+)->Path:
+    "As `project_root`, for what the wheel does not bring; raises FileNotFoundError outside a checkout."
+    start = Path(start or '.').resolve()
+    if found := _find_checkout(start): return found
+    raise FileNotFoundError(f"{what} belongs to the repository of SparseAttnNet, which the installed package does not "
+        f"contain: neither '{start}' nor a folder above it is a checkout (a folder whose settings.ini says lib_name = "
+        "sparseattnnet). Clone the repository and call this from inside it")
 
 def data_root()->Path:
-    "The project's data folder, which holds downloads and caches."
+    "The folder of downloads and real sets: `data` of the project, or of the working folder."
     return project_root()/'data'
+
+def cache_root()->Path:
+    "Where sets are kept that were simulated or resized: `data/cache` of the project, outside of one `outputs/cache`."
+    here = Path('.').resolve()
+    return found/'data'/'cache' if (found := _find_checkout(here)) else here/'outputs'/'cache'
 
 # %% ../../nbs/data/datasets.ipynb #16cf0b5f
 def _save_set(images, path):
@@ -123,7 +149,7 @@ def _tidy(folder, path, name, parts):
     for f in sorted(parts.glob('*')) if parts.is_dir() else ():
         if f.name.startswith('.'): f.unlink(missing_ok=True)
         elif not _whole(f):
-            print(f"The batch {f.name} of an earlier call is damaged; it is made again.")
+            log.warning(f"The batch {f.name} of an earlier call is damaged; it is made again.")
             f.unlink()
 
 # %% ../../nbs/data/datasets.ipynb #4cef0935
@@ -131,18 +157,21 @@ def cached(
     name:str, # what the file is called, before its key
     key:dict, # everything the content depends on
     make, # function that returns the ImageSet, without arguments or with one: the folder for finished batches
-    folder:str|Path|None=None, # where caches lie; None is data/cache of the project
+    folder:str|Path|None=None, # where caches lie; None is `cache_root()`
 )->ImageSet:
     "Take an image set from the cache or make it; a damaged file is remade, two processes make it once, an outdated file of that name goes."
     from filelock import FileLock
-    folder = Path(folder) if folder else data_root()/'cache'
+    folder = Path(folder) if folder else cache_root()
     tag = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path, parts = folder/f'{name}-{tag}.npz', folder/f'.parts-{name}-{tag}'
-    folder.mkdir(parents=True, exist_ok=True)
+    try: folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise type(e)(f"the cache '{folder}' cannot be made ({e}): name another with cache='…', "
+            'or keep nothing with cache=False') from None
     with FileLock(folder/f'.{path.name}.lock'):
         if path.exists():
             try: return _load_set(path)
-            except Exception as e: print(f"The cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again.")
+            except Exception as e: log.warning(f"The cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again.")
         _tidy(folder, path, name, parts)
         images = make(parts) if signature(make).parameters else make()
         _save_set(images, path)
@@ -220,8 +249,8 @@ def pick_source(
         if folder: raise ValueError(f"folder='{folder}' came with source='simulated', which reads no folder: leave one of them out")
         load_simulator(dataset)
     if source != 'auto' or folder or not info.simulator: return 'real' if source == 'auto' else source
-    if here: print(f"{dataset}: REAL images from data/{here.name} (source='simulated' takes simulated ones)")
-    else: print(f"{dataset}: SIMULATED images, since data/{info.places[0]} is absent or empty (real ones: folder=, or data/README.md)")
+    if here: log.info(f"{dataset}: REAL images from data/{here.name} (source='simulated' takes simulated ones)")
+    else: log.info(f"{dataset}: SIMULATED images, since data/{info.places[0]} is absent or empty (real ones: folder=, or data/README.md)")
     return 'real' if here else 'simulated'
 
 # %% ../../nbs/data/datasets.ipynb #87354769
@@ -266,7 +295,7 @@ def _read_cached(name, root, side, make, on_bad, cache, kw):
     files = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in source_files(root)]
     key, read = dict(files=files, side=side, reader=_code_hash('datasets', ('simulation',))), []
     images = cached(f'{name}-real-{side}', key, lambda: read.append(make()) or read[0], cache)
-    if not read and images.meta.get('said'): print(*images.meta['said'], sep='\n')
+    if not read and images.meta.get('said'): log.info('\n'.join(images.meta['said']))
     return images
 
 # %% ../../nbs/data/datasets.ipynb #63420d26
@@ -286,7 +315,7 @@ def _remarks(images, info):
         warnings.warn(f"these OPD maps are {kind.itemsize*8}-bit grey levels: the scale in nm is unknown, so they are not compared with nm", stacklevel=3)
     if not (n := images.meta.get('resized', 0)) or info.modality == 'brightfield': return
     odd = [s for s in images.meta['sizes'] if len(set(s.split(' × '))) > 1]
-    print(f"{n} of {len(images)} images were resized to {side} × {side} pixels; they came as {', '.join(list(images.meta['sizes'])[:4])}"
+    log.info(f"{n} of {len(images)} images were resized to {side} × {side} pixels; they came as {', '.join(list(images.meta['sizes'])[:4])}"
           + ("; those that are not square were stretched" if odd else ''))
 
 # %% ../../nbs/data/datasets.ipynb #2415fa2f
@@ -376,7 +405,7 @@ def _open_streams(rows, problems, on_bad, where, **how):
         try: got.append((read_recording(path, **how), *about))
         except ValueError as e: problems.append(ImageProblem(about[0], 'unreadable stream: ' + str(e).removeprefix(f"'{path.name}': ")))
     if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
-    if problems: print(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
+    if problems: log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     return got, problems
 
 def _binned(e, sensor, side):
@@ -429,12 +458,12 @@ def _stream_remarks(images, most=5):
     (rows, cols), side, remarks = images.meta['sensor'], images.shape[1], images.meta['remarks']
     if images.meta['sensor_from'] == 'events':
         y, x = images.meta['reach']
-        print(f"No stream says how large the sensor is: taken as {rows} rows × {cols} columns, since events lie in rows up to {y} and columns up to {x}. "
+        log.info(f"No stream says how large the sensor is: taken as {rows} rows × {cols} columns, since events lie in rows up to {y} and columns up to {x}. "
               "If that is wrong, pass shape=(rows, columns).")
     if (rows, cols) != (side, side):
-        print(f"Events of a sensor of {rows} × {cols} pixels are counted on {side} × {side} pixels{'' if rows == cols else '; they are stretched, since it is not square'}.")
-    for i, remark in remarks[:most]: print(f'{i}: {remark}.')
-    if len(remarks) > most: print(f'… and {len(remarks) - most} more remarks, in .meta["remarks"].')
+        log.info(f"Events of a sensor of {rows} × {cols} pixels are counted on {side} × {side} pixels{'' if rows == cols else '; they are stretched, since it is not square'}.")
+    for i, remark in remarks[:most]: log.info(f'{i}: {remark}.')
+    if len(remarks) > most: log.info(f'… and {len(remarks) - most} more remarks, in .meta["remarks"].')
 
 # %% ../../nbs/data/datasets.ipynb #87c07548
 def _read_event(info, folder, size, on_bad, cache, progress, kw):
@@ -447,7 +476,7 @@ def _read_event(info, folder, size, on_bad, cache, progress, kw):
         return _read_cells(info, folder, size, on_bad, cache, progress, kw)
     where = f"'{root.name}'"
     make = lambda: _settle_classes(_read_streams(info, (rows, problems), where, size, on_bad, kw), info, where)
-    for s in said: print(s)
+    for s in said: log.info(s)
     images = _read_cached('event-streams', root, size or info.side, make, on_bad, cache, kw)
     _stream_remarks(images)
     _check_counts(images, dict(zip(info.classes, info.paper_counts)), 'the paper')
@@ -591,14 +620,15 @@ def load_images(
     only:str='', # pattern of names to keep
     drop_classes:str|tuple='', # classes to leave out, separated by commas
     on_bad:str='stop', # bad images of a folder: 'stop', or 'skip' and say so
-    cache=None, # folder for simulated and resized sets; None is data/cache, False keeps nothing
+    cache=None, # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
     progress:bool=True, # show progress where it takes seconds
     which:str='Test-A', # for 'wbc': 'Train', 'Test-A' (the paper's), 'Test-B', or 'official': Train and Test-A with their parts
     source:str='auto', # 'simulated', 'real', or 'auto': real where they are there, and say which
     options:dict|str|None=None, # of the simulator (sep, session_leak, …), a dictionary or JSON
     **kw, # for real images: labels_csv, group_pattern, group_column, pixel_um; event streams: how, shape, order, sort; 'folder': all of `read_images`
 )->ImageSet:
-    "Load a data set by name; it says itself whether it is simulated or real."
+    """Load a data set by name; it says itself whether it is simulated or real. Raises ValueError for options that do
+    not fit, FileNotFoundError where real images are not there, BadImages for images that cannot be used."""
     source = _check_request(dataset, folder, profile, source, which, options, kw)
     if dataset == 'folder':
         if kw.get('simulated'): kw = {'source': f"simulated images read from the folder '{Path(folder).name}'"} | kw

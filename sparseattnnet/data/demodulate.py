@@ -10,6 +10,7 @@ __all__ = ['spectrum_at', 'find_carrier', 'filter_reach', 'sideband', 'border_fr
 import warnings
 import numpy as np
 from scipy import fft, ndimage
+from ..package import needs
 
 # %% ../../nbs/data/demodulate.ipynb #eaef4bde
 def _plane(a, name='hologram'):
@@ -167,7 +168,7 @@ def phase_to_opd(
     sign:int|None=None, # 1 or -1; None makes the cell positive
 )->np.ndarray: # nm, (H, W), float32
     "Optical path difference from wrapped phase: unwrap, level, choose the sign, Eq. 4."
-    from skimage.restoration import unwrap_phase
+    unwrap_phase = needs('skimage.restoration', 'holography').unwrap_phase
     if background not in (None, 'quadratic'): raise ValueError(f"background={background!r}: expected None or 'quadratic'")
     if sign not in (None, 1, -1): raise ValueError(f"sign={sign!r}: expected 1, -1, or None to make the cell positive")
     if not 0 < wavelength_um < 50:

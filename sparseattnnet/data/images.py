@@ -23,6 +23,7 @@ import json
 import re
 import numpy as np
 from fastcore.basics import patch
+from ..package import log
 
 # %% ../../nbs/data/images.ipynb #3c7ae87b
 DTYPES = ('uint8', 'uint16', 'float32')
@@ -1133,7 +1134,7 @@ def _one_size(got, size):
     note = dict(sizes={f'{h} × {w}': n for (h, w), n in sorted(Counter(shapes).items())}, resized=changed)
     scales = {n/w for s in shapes for n, w in zip(s, want)}
     if changed and not size:
-        print(f"{changed} of {len(got)} images resized to {want[0]} × {want[1]} pixels: they came in {len(set(shapes))} sizes, "
+        log.info(f"{changed} of {len(got)} images resized to {want[0]} × {want[1]} pixels: they came in {len(set(shapes))} sizes, "
               f"{' × '.join(map(str, min(shapes)))} to {' × '.join(map(str, max(shapes)))}, and were scaled {1/max(scales):.2f} to {1/min(scales):.2f} times")
     return [(r, resize_image(x, want)) for r, x in got], note | dict(pixel_scale=scales.pop() if len(scales) == 1 else None)
 
@@ -1148,7 +1149,7 @@ def _read_all(rows, size, plan, progress):
     with ThreadPoolExecutor() as pool:
         bar = dict(total=len(rows), desc='reading', unit='image', delay=3, disable=not progress)
         done = list(tqdm(pool.map(one, rows), **bar))
-    if clear: print(f"{len(clear)} of {len(rows)} images have transparent pixels, which were laid on {plan.ground}; "
+    if clear: log.info(f"{len(clear)} of {len(rows)} images have transparent pixels, which were laid on {plan.ground}; "
                     f"ground='{GROUNDS[plan.ground == 'white']}' takes the other.")
     note = {'transparent': sorted(clear), 'ground': plan.ground} if clear else {}
     return [d for d in done if d[1] is not None], [p for p, x in done if x is None], note
@@ -1166,7 +1167,7 @@ def _settle(got, problems, names, total, where, size, on_bad, channels):
         odd = {p.path for p in problems}
         got = [(r, x) for r, x in got if r.id not in odd]
     if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
-    if problems: print(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
+    if problems: log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     gone = set(names) - {r.label for r, _ in got}
     if gone: raise ValueError(f"no usable image is left of {sorted(gone)} in {where}: repair its images or pass drop_classes='{','.join(sorted(gone))}'")
     got, note = _one_size(got, size)
@@ -1239,7 +1240,7 @@ def _table_of_channels(folder, plan, labels_csv, how):
     named = Path(labels_csv) if labels_csv else next((f for f in beside if f.name.lower() == 'labels.csv'), None)
     table = folder if folder.is_file() else named if named is None or named.exists() else root/named
     if table is None:
-        if beside: print(f"Not read: {', '.join(sorted(f.name for f in beside))}. A table beside channel folders is called "
+        if beside: log.info(f"Not read: {', '.join(sorted(f.name for f in beside))}. A table beside channel folders is called "
                          "labels.csv, or named with labels_csv=.")
         return None
     rows, problems, note = list_images(plan.folders[0], table, *how)
@@ -1310,7 +1311,7 @@ def _meant(got, channels):
         except ValueError as e: problems.append(ImageProblem(r.id, str(e)))
         else: kept.append((r, to_channels(x, channels) if isinstance(channels, int) else x))
         guessed += channels == 'auto' and len(x) == 3 and r.path.suffix.lower() in ('.npy', '.npz')
-    if guessed: print(f"The three channels of {guessed} arrays are taken for red, green, blue, which NumPy files do not "
+    if guessed: log.info(f"The three channels of {guessed} arrays are taken for red, green, blue, which NumPy files do not "
                       f"say: channels='{','.join(RGB)}' confirms it, other names keep them apart.")
     return kept, problems
 
@@ -1319,11 +1320,11 @@ def _to_set(got, names, note, about):
     x, channels = np.stack([x for _, x in got]), note.pop('channel_names', ())
     if x.shape[1] == 3 and channels in ((), RGB) and all((y == y[:1]).all() for y in x):
         note['equal_channels'] = True
-        print("All three channels are equal in every image: channels=1 reads the same pictures as grey ones, in a third of the memory.")
+        log.info("All three channels are equal in every image: channels=1 reads the same pictures as grey ones, in a third of the memory.")
     label, scale = {n: i for i, n in enumerate(names)}, note.pop('pixel_scale')
     if about.get('pixel_um') and scale != 1:
         about['pixel_um'] = scale and about['pixel_um']*scale
-        if not scale: print("The pixel size is dropped: the images were resized by different factors, so one number no longer fits all.")
+        if not scale: log.info("The pixel size is dropped: the images were resized by different factors, so one number no longer fits all.")
     about = dict(meta=note, channel_names=channels) | about
     rows = [r for r, _ in got]
     return ImageSet(x, [label[r.label] for r in rows], [r.id for r in rows], [r.group for r in rows], names, **about)
@@ -1345,7 +1346,8 @@ def read_images(
     ground:str='white', # what transparent pixels are laid on: 'white' or 'black'
     **about, # pixel_um, unit, source, simulated: passed on to ImageSet
 )->ImageSet:
-    "Read labelled images; one report names each that cannot be used, with the reason, another what was not read."
+    """Read labelled images; one report names each that cannot be used, with the reason, another what was not read.
+    Raises BadImages with the first report, FileNotFoundError for a path, ValueError for options that do not fit."""
     channels = _check_choices(size, on_bad, channels)
     folder, how = Path(folder), dict(size=size, on_bad=on_bad, channels=channels)
     plan, about = _plan(folder, channels, ground), _asked_modality(modality, channels) | about
@@ -1364,7 +1366,7 @@ def read_images(
 def _say(note, where):
     said, unread = note.pop('said'), note.pop('unread')
     lines = [*said, *([text] if (text := report_unread(unread, where)) else [])]
-    if lines: print('\n'.join(lines))
+    if lines: log.info('\n'.join(lines))
     return dict(said=lines)
 
 def _parts_of(got):

@@ -327,11 +327,12 @@ def _drawn(images, clusters, shares, too_few, protocol):
 
 # %% ../../nbs/data/splits.ipynb #6971205a
 def _official(images, copies, seed):
-    given = images.meta.get('official_split')
-    if not given or not {'train', 'test'} <= set(given):
-        raise ValueError(f"protocol='official' but these images bring no parts of their own ({images.source or 'no source'}): use 'strict', or read a set with official parts")
-    have = set(images.ids)
-    ids, notes = {p: [i for i in given.get(p, ()) if i in have] for p in PARTS}, {}
+    given, have, notes = images.meta.get('official_split') or {}, set(images.ids), {}
+    ids = {p: [i for i in given.get(p, ()) if i in have] for p in PARTS}
+    if not (ids['train'] and ids['test']):
+        found = 'the parts ' + ', '.join(f'{p} {len(v)}' for p, v in ids.items()) if given else 'no parts of their own'
+        raise ValueError(f"protocol='official' but these images bring {found} ({images.source or 'no source'}): expected a "
+            "training and a test part, from folders train and test or a column 'split'; bring both, or use 'strict'")
     if not given.get('val'):
         own = images.subset(np.flatnonzero(np.isin(images.ids, ids['train'])))
         inner = [c for c in (sorted(have & set(c) & set(ids['train'])) for c in copies) if len(c) > 1]

@@ -25,6 +25,7 @@ from . import gpu
 from ..studies import benchmark as B
 from ..learn.baselines import Baseline
 from ..method.model import SparseAttnNet
+from ..package import needs
 
 # %% ../../nbs/deploy/engines.ipynb #1b986626
 def lazily(
@@ -63,6 +64,7 @@ def onnx_bytes(
     "A network as ONNX, made once for a size."
     known, size = _files.setdefault(model, {}), (k, H, W)
     if size not in known:
+        needs('onnx', 'export')
         net, ours, file = plain_net(model, k, H, W), isinstance(model, SparseAttnNet), io.BytesIO()
         net = net if ours else copy.deepcopy(net).to(memory_format=torch.contiguous_format)
         with warnings.catch_warnings():
@@ -79,7 +81,7 @@ def onnxruntime_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "ONNX Runtime on the CPU, all optimisations, the batch as a constant."
-    import onnxruntime # what is missing is told before anything is timed
+    needs('onnxruntime', 'export') # what is missing is told before anything is timed
     def make(first):
         s = onnx_session(onnx_bytes(model, k, *first.shape[2:]), threads or torch.get_num_threads(), len(first))
         return lambda x: torch.from_numpy(s.run(['logits'], {'images': x.numpy()})[0])
@@ -92,7 +94,7 @@ def openvino_engine(
     threads:int=0, # threads; 0 takes PyTorch's at the first call
 ): # function of images (B, C, H, W) to logits (B, classes)
     "OpenVINO on the CPU, in float32, the shape as a constant."
-    import openvino
+    openvino = needs('openvino', 'export')
     def make(first):
         core = openvino.Core()
         net = core.read_model(io.BytesIO(onnx_bytes(model, k, *first.shape[2:])))

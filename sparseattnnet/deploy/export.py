@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from fastcore.basics import patch
 from torch.nn import functional as F
 import sparseattnnet
-from .fast import EPS, _double, fold_norm, plan_head
+from ..package import needs
+from .fold import EPS, _double, fold_norm, plan_head
 from ..learn import records as R
 from ..method.coarse import cell_index
 from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording, without_autocast
@@ -193,6 +194,7 @@ def parity(
 
 # %% ../../nbs/deploy/export.ipynb #dd1a1d3d
 def _write_onnx(net, path, channels, opset):
+    for package in ('onnx', 'onnxruntime'): needs(package, 'export') # the second runs the test
     with R.atomic_path(path) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), str(part), input_names=['images'], output_names=['logits', 'pixels'],
@@ -210,7 +212,7 @@ def onnx_session(
     batch:int=0, # images of every call; 0 leaves that open
 ): # an InferenceSession
     "ONNX Runtime on the CPU, with all its optimisations."
-    import onnxruntime
+    onnxruntime = needs('onnxruntime', 'export')
     o = onnxruntime.SessionOptions()
     if threads: o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
     if batch: o.add_free_dimension_override_by_name('batch', batch)
@@ -221,7 +223,7 @@ def _in_onnxruntime(file):
     return lambda x: session.run(None, {'images': x})
 
 def _in_openvino(file):
-    import openvino
+    openvino = needs('openvino', 'export')
     ready = openvino.Core().compile_model(str(file), 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))
     def run(x):
         out = ready({'images': x})
@@ -231,6 +233,22 @@ def _in_openvino(file):
 def _in_torch(file):
     net = torch.export.load(file).module()
     return lambda x: [t.detach().numpy() for t in net(torch.as_tensor(x))]
+
+# %% ../../nbs/deploy/export.ipynb #f27b0a94
+def _facts(card, shape, k): # what a file should say about itself
+    scale = f"scaled to [0, 1] from {card.get('value_range')}" + (f" {card['unit']}" if card.get('unit') else '')
+    expects = (f"images: float32 (batch, {', '.join(map(str, shape))}), {scale}; the file refuses other shapes, but it cannot "
+        "refuse other values: check them before you call it")
+    return dict(expects=expects, k=k) | {n: card.get(n) for n in ('class_names', 'value_range', 'unit')}
+
+def _describe(file, facts): # written into the file, for whoever has no card
+    if not find_spec('onnx'): return
+    import onnx
+    made = onnx.load(str(file))
+    made.doc_string = made.graph.input[0].doc_string = facts['expects']
+    text = {n: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for n, v in facts.items()}
+    onnx.helper.set_model_props(made, text)
+    with R.atomic_path(file) as part: onnx.save(made, str(part))
 
 # %% ../../nbs/deploy/export.ipynb #d26aae17
 READERS = {'onnxruntime': ('model.onnx', _in_onnxruntime), 'openvino': ('model.onnx', _in_openvino), 'torch': ('model.pt2', _in_torch)}
@@ -272,6 +290,7 @@ def export_onnx(
     net = FoldedNet(model, H, W, k)
     for old in ('model.pt2', 'model.int8.onnx'): (folder/old).unlink(missing_ok=True)
     _write_onnx(net, folder/'model.onnx', C, opset)
+    _describe(folder/'model.onnx', _facts(card, (C, H, W), k))
     if program: _write_program(net, folder/'model.pt2', C)
     found = check_files(folder, model, k, trial_images(trials, C, H, W))
     small = {} if int8 is None else dict(int8=_add_int8(folder, int8, (C, H, W)))
@@ -280,13 +299,14 @@ def export_onnx(
 # %% ../../nbs/deploy/export.ipynb #751ee073
 def _finish_export(folder, model, card, shape, k, opset, found, small):
     images = trial_images(3, *shape, seed=1)
+    facts = _facts(card, shape, k)
     with torch.inference_mode(): logits = model(torch.as_tensor(images), k).logits.numpy()
     with R.atomic_path(folder/'test.npz') as part:
         with open(part, 'wb') as f: np.savez_compressed(f, images=images, logits=logits)
     with R.atomic_path(folder/'run.py') as part: part.write_text(SCRIPT, encoding='utf-8')
     keep = ('class_names', 'value_range', 'unit', 'pixel_um', 'simulated', 'run_id')
     program = dict(program='model.pt2', program_sha256=R.sha256_file(folder/'model.pt2')) if (folder/'model.pt2').exists() else {}
-    out = {n: card.get(n) for n in keep} | program | small | dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'], shape=list(shape), k=k, opset=opset,
+    out = {n: card.get(n) for n in keep} | dict(expects=facts['expects']) | program | small | dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'], shape=list(shape), k=k, opset=opset,
         tolerance=TOLERANCE, checked=found, versions=dict(sparseattnnet=sparseattnnet.__version__) | {n: version(n) for n in READERS if find_spec(n)})
     R.write_json(folder/'card.json', out)
     p = subprocess.run([sys.executable, '-I', str(folder/'run.py')], capture_output=True, encoding='utf-8', errors='replace')
@@ -303,8 +323,7 @@ def quantise_onnx(
     what:str='convolutions', # one of `QUANTISED`
 )->None:
     "Write an ONNX file whose convolutions, or all products, are in 8-bit whole numbers."
-    import onnx
-    from onnxruntime import quantization as Q
+    onnx, Q = needs('onnx', 'export'), needs('onnxruntime.quantization', 'export')
     if what not in QUANTISED: raise ValueError(f"what={what!r}: choose one of {', '.join(map(repr, QUANTISED))}")
     if np.ndim(x) != 4 or not len(x): raise ValueError(f"images of shape {np.shape(x)}: expected (n, C, H, W), real images by which to set the limits")
     low, high = np.min(x), np.max(x)

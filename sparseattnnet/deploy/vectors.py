@@ -8,6 +8,13 @@ __all__ = ['LANES', 'SIDE', 'TILE', 'HOME', 'quick_jit', 'F32', 'I32', 'I64', 't
            'drop_old', 'jit', 'shifted_sums', 'round_up', 'pack_weights', 'pack_bias', 'copy_row', 'count_from',
            'order_keys', 'weigh_rows', 'logistic_row']
 
+# %% ../../nbs/deploy/vectors.ipynb #a1c0de01
+from ..package import needs
+
+# %% ../../nbs/deploy/vectors.ipynb #a1c0de03
+needs('numba', 'fast')
+needs('llvmlite', 'fast')
+
 # %% ../../nbs/deploy/vectors.ipynb #c81d8259
 from contextlib import suppress
 from functools import partial, reduce

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'VERDICTS', 'PAPER_METRICS', 'COMPARISON_COLUMNS', 'PLAIN', 'LONG_COLUMNS', 'verdict', 'model_label',
-           'metric_value', 'table1', 'table1_short', 'table_caption', 'write_table', 'markdown', 'latex', 'mean_sd',
-           'layout', 'paper_layout', 'paired_runs', 'overlap', 'images_of', 'comparisons', 'effective_number',
-           'recall_table', 'paper_significance', 'comparison_caption', 'write_comparisons', 'write_recall',
-           'pooled_recall', 'pick_runs', 'missing_runs', 'table1_all', 'long_all', 'write_table_all', 'sets_of',
-           'caption_all']
+           'metric_value', 'table1', 'table1_short', 'table_caption', 'write_table', 'literal_markdown', 'markdown',
+           'latex', 'mean_sd', 'layout', 'paper_layout', 'paired_runs', 'overlap', 'images_of', 'comparisons',
+           'effective_number', 'recall_table', 'paper_significance', 'comparison_caption', 'write_comparisons',
+           'write_recall', 'pooled_recall', 'pick_runs', 'missing_runs', 'table1_all', 'long_all', 'write_table_all',
+           'sets_of', 'caption_all']
 
 # %% ../../nbs/judge/tables.ipynb #672096e7
 from pathlib import Path
+import re
 from ..learn import records as R
 from . import statistics as S
 from ..learn.metrics import wilson_interval
@@ -109,14 +110,15 @@ def table1_short(
 # %% ../../nbs/judge/tables.ipynb #7866f11d
 def table_caption(
     records:list[dict], # the runs of the table
-)->str: # a sentence or two
+)->str: # a sentence or two, in Markdown
     "What a table shows: images, simulated or real, split, profile, number of test images, weights of the classes in the losses."
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
     note = '' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, not who wins."
     replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r['protocol'] == 'paper' else ''
     weights = ' Every model trains with the same class weights: inverse to the training images of a class, with a mean of 1 over all training images.'
-    return f"{r['dataset_title']}: {kind}, classes {', '.join(r['class_names'])}; {sum(v['support'] for v in r['test']['per_class'].values())} test images; {r['profile']} profile, {r['protocol']} split.{note}{replica}{weights}"
+    title, names = literal_markdown(r['dataset_title']), ', '.join(map(literal_markdown, r['class_names']))
+    return f"{title}: {kind}, classes {names}; {sum(v['support'] for v in r['test']['per_class'].values())} test images; {r['profile']} profile, {r['protocol']} split.{note}{replica}{weights}"
 
 def write_table(
     records:list[dict], # the runs of the table
@@ -135,23 +137,43 @@ def write_table(
     return out
 
 # %% ../../nbs/judge/tables.ipynb #97f5257a
+def literal_markdown(
+    text, # a name of a class, a data set, a folder
+)->str: # the same in Markdown
+    "Text that Markdown shows as it stands: no sign in it opens emphasis, a tag, a link, a formula or a column."
+    return re.sub(r'([\\`*_\[\]<>|$~&#])', r'\\\1', ' '.join(str(text).split('\n')))
+
+def _shown(v): # a cell that ends neither its column nor its row
+    return '—' if v is None or v != v else re.sub(r'(?<!\\)\|', r'\\|', ' '.join(str(v).split('\n')))
+
 def markdown(
-    frame, # DataFrame
+    frame, # DataFrame; its cells may hold Markdown
 )->str: # a Markdown table
     "A DataFrame as a Markdown table, empty cells as a dash."
-    cells = [['—' if v is None or v != v else str(v) for v in row] for row in frame.itertuples(index=False)]
-    widths = [max(len(c), *(len(r[i]) for r in cells)) if cells else len(c) for i, c in enumerate(frame.columns)]
+    cells, head = [list(map(_shown, row)) for row in frame.itertuples(index=False)], list(map(_shown, frame.columns))
+    widths = [max(len(c), *(len(r[i]) for r in cells)) if cells else len(c) for i, c in enumerate(head)]
     line = lambda r: '| ' + ' | '.join(v.ljust(w) for v, w in zip(r, widths)) + ' |'
-    return '\n'.join([line(frame.columns), '|' + '|'.join('-'*(w + 2) for w in widths) + '|', *map(line, cells)])
+    return '\n'.join([line(head), '|' + '|'.join('-'*(w + 2) for w in widths) + '|', *map(line, cells)])
+
+# %% ../../nbs/judge/tables.ipynb #6be1d07f
+_GREEK = zip('αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ', 'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu '
+    'nu xi pi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'.split(), strict=True)
+_WORDS = {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum', '<': 'less', '>': 'greater', '|': 'bar'}
+_TEX = {ord(c): f'\\{c}' for c in '&#%_${}'} | {ord(c): f'\\text{n}{{}}' for c, n in _WORDS.items()}
+_TEX |= {ord(c): f'$\\{n}$' for c, n in _GREEK} | {ord('±'): r'$\pm$', ord('\n'): ' '}
+
+def _tex(v):
+    text = '—' if v is None or v != v else str(v).translate(_TEX)
+    return f'{{{text[0]}}}{text[1:]}' if text[:1] in ('[', '*') else text # after \\ they would belong to it
 
 def latex(
     frame, # DataFrame
 )->str: # a tabular
-    "A DataFrame as a LaTeX tabular with booktabs rules."
-    esc = lambda v: '—' if v is None or v != v else str(v).replace('&', r'\&').replace('#', r'\#').replace('%', r'\%').replace('_', r'\_').replace('±', r'$\pm$')
-    rows = [' & '.join(map(esc, r)) + r' \\' for r in frame.itertuples(index=False)]
-    head = ' & '.join(map(esc, frame.columns)) + r' \\'
-    return '\n'.join([r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}', r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
+    "A DataFrame as a LaTeX tabular with booktabs rules; names stand in it as they are."
+    rows = [' & '.join(map(_tex, r)) + r' \\' for r in frame.itertuples(index=False)]
+    head = ' & '.join(map(_tex, frame.columns)) + r' \\'
+    opening = r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}'
+    return '\n'.join([opening, r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
 
 # %% ../../nbs/judge/tables.ipynb #de6fd8e9
 PAPER_METRICS = ('accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted', 'k', 'share')
@@ -383,7 +405,9 @@ def write_recall(
 )->list[Path]: # the files that were written
     "Write the recalls as CSV (each run and pooled) and Markdown (pooled), with their provenance."
     t = recall_table(records, runs, groups)
-    text = f"{table_caption(records)}\n\nRecall of each class over all runs, 95 % Wilson interval for as many trials as the tests of each image or cell are worth.\n\n{markdown(pooled_recall(t))}\n"
+    shown = pooled_recall(t)
+    shown['class'] = shown['class'].map(literal_markdown)
+    text = f"{table_caption(records)}\n\nRecall of each class over all runs, 95 % Wilson interval for as many trials as the tests of each image or cell are worth.\n\n{markdown(shown)}\n"
     return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #6087abab

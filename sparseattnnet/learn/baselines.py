@@ -9,20 +9,20 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'BASELINES', 'EXTRA_BASELINES', 'ALL
 # %% ../../nbs/learn/baselines.ipynb #c579b1d8
 import torch
 from torch import Tensor, nn
+from ..package import needs
 
 # %% ../../nbs/learn/baselines.ipynb #32c524bc
 _declared = []
 
 def import_torchvision():
     "Import torchvision, declaring the operators that it misses beside a CPU-only torch; returns the module."
-    try: import torchvision
+    try: torchvision = needs('torchvision', 'paper')
     except RuntimeError as e:
         if 'torchvision::' not in str(e) or _declared: raise
         lib = torch.library.Library('torchvision', 'DEF')
         for op in ('nms', 'qnms'): lib.define(f'{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
         _declared.append(lib)
-        import torchvision
-    except ImportError as e: raise ImportError(f"torchvision is needed for this ({e}): pip install torchvision") from e
+        torchvision = needs('torchvision', 'paper')
     return torchvision
 
 # %% ../../nbs/learn/baselines.ipynb #644f0569

@@ -77,7 +77,7 @@ def evaluate(
 def confusion_figure(
     ax, # matplotlib axes
     confusion, # (K, K) counts, rows are true classes, as `evaluate` gives them
-    class_names, # K names
+    class_names, # K names, drawn as they stand
     title:str='', # text above the matrix
 ):
     "Draw a confusion matrix: colour is the share of the row, the number is the count; returns the image."
@@ -87,7 +87,7 @@ def confusion_figure(
     im = ax.imshow(share, cmap='Blues', vmin=0, vmax=1)
     for (t, p), count in np.ndenumerate(m):
         ax.text(p, t, f'{int(count)}', ha='center', va='center', fontsize=8, color='white' if share[t, p] > .55 else 'black')
-    ticks = range(len(class_names))
-    ax.set(xticks=ticks, yticks=ticks, xticklabels=class_names, yticklabels=class_names, xlabel='predicted', ylabel='true', title=title)
+    ticks, names = range(len(class_names)), [str(n).replace('$', r'\$') for n in class_names] # no formulas
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel='predicted', ylabel='true', title=title)
     ax.spines[:].set_visible(False)
     return im

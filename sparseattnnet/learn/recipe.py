@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 import numpy as np
 from ..data.augment import RULES
+from ..package import log
 
 # %% ../../nbs/learn/recipe.ipynb #aeef25dd
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def with_augment(
     asked:str, # auto, on or off
     modality:str, # modality of the images
     profile:str='full', # smoke, quick or full
-    say=print, # takes the one line that `auto` may have to say
+    say=log.info, # takes the one line that `auto` may have to say
 )->bool: # whether to augment
     "Decide about augmentation; raises ValueError for another word, and for `on` where no rule is known."
     if asked not in ('auto', 'on', 'off'): raise ValueError(f"augment={asked!r}: choose one of 'auto', 'on', 'off'")

@@ -227,7 +227,8 @@ def load_checkpoint(
     folder:str|Path, # folder with model.safetensors and model.json
     device:str|torch.device='cpu', # where the tensors go
 )->tuple[dict, dict]: # state dict, card
-    "Read a checkpoint, unpickling nothing; weights that are not the card's raise ValueError naming both files and the remedy."
+    """Read a checkpoint, unpickling nothing. Raises FileNotFoundError where one of its two files is missing, ValueError
+    for weights that are not the card's, naming both files and the remedy."""
     weights, card_file = (Path(folder)/f for f in ('model.safetensors', 'model.json'))
     if not weights.is_file(): raise FileNotFoundError(f"{weights}: no such file; expected a checkpoint folder")
     card = read_json(card_file)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OWN', 'OF_FOLDER', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec',
-           'add_flags', 'spec_of', 'spec_set', 'spec_images', 'data_identity', 'run_digest', 'name_run', 'train_run',
-           'dataset_key', 'result_key', 'main']
+           'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images', 'data_identity', 'run_digest', 'name_run',
+           'train_run', 'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
@@ -29,6 +29,7 @@ from .baselines import ALL_BASELINES, build_baseline
 from .loop import epoch_seed, fit, own_seed, predict
 from .metrics import evaluate
 from .recipe import SEEN, Recipe, make_recipe, with_augment
+from ..package import log
 
 # %% ../../nbs/learn/run.ipynb #efedd88e
 def config_for(
@@ -127,15 +128,19 @@ SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN)
 def add_flags(
     parser:argparse.ArgumentParser, # a command's arguments
     names:tuple[str, ...]=(), # fields of `RunSpec`; () takes all
+    **defaults, # field=value: defaults of this command, where they differ from those of `RunSpec`
 )->None:
     "Give a command one flag per field of `RunSpec`, with the field's comment as its help."
     from fastcore.docments import docments
     said, choices = docments(RunSpec), run_choices()
     for f in dataclasses.fields(RunSpec):
         if names and f.name not in names: continue
-        flag, text = '--' + f.name.replace('_', '-'), f"{said[f.name]} (default {f.default!r})".replace('%', '%%')
+        default = defaults.get(f.name, f.default)
+        flag, text = '--' + f.name.replace('_', '-'), f"{said[f.name]} (default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
-        else: parser.add_argument(flag, type=type(f.default), default=f.default, metavar=f.name.upper(), help=text, choices=choices.get(f.name))
+        else:
+            kind, shown = type(f.default), f.name.upper()
+            parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
 def spec_of(
     values:dict, # a page's parameters (`globals()`), or a command's arguments
@@ -156,15 +161,21 @@ def spec_set(
         drop_classes=spec.drop, on_bad=spec.on_bad, progress=show, source=spec.source, options=json.loads(spec.simulator or '{}') or None,
         which='official' if spec.protocol == 'official' and spec.dataset == 'wbc' else 'Test-A', **asked)
 
+def split_set(
+    spec:RunSpec, # the run: its protocol, seed, and what to do with classes that are too small
+    images:ImageSet, # its images
+)->tuple[ImageSet, Split]: # images with their value range, and the split
+    "Split the images of a run; the value range comes from the training images."
+    split = make_split(images, spec.protocol, spec.seed, too_few=spec.too_few)
+    if gone := split.meta.get('dropped_classes'): images = images.without(*gone)
+    return images.fit_range(split.indices(images)['train']), split
+
 def spec_images(
     spec:RunSpec, # the run
     show:bool=True, # progress on the screen
 )->tuple[ImageSet, Split]: # images with their value range, and the split
     "Read or simulate the images of a run and split them; the value range comes from the training images."
-    images = spec_set(spec, show)
-    split = make_split(images, spec.protocol, spec.seed, too_few=spec.too_few)
-    if gone := split.meta.get('dropped_classes'): images = images.without(*gone)
-    return images.fit_range(split.indices(images)['train']), split
+    return split_set(spec, spec_set(spec, show))
 
 # %% ../../nbs/learn/run.ipynb #f8af6339
 CODE_VERSION = 2 # raise it by one whenever training, the choice of the epoch or judging gives other numbers
@@ -194,7 +205,7 @@ def run_digest(
 def name_run(
     spec:RunSpec, # the run
     data:tuple[ImageSet, Split], # what `spec_images` gave for it
-    say=print, # takes the one line that `augment='auto'` may have to say
+    say=log.info, # takes the one line that `augment='auto'` may have to say
 )->tuple[str, dict, Recipe]: # its id, its configuration, its recipe
     "What `train_run` will call a run that may not exist yet, and what it is made of."
     images, split = data
@@ -216,7 +227,9 @@ def train_run(
     redo:bool=False, # train again even if the record is there
     data:tuple[ImageSet, Split]|None=None, # what `spec_images` gave for this run, to read it but once
 )->dict: # the run record
-    "Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are."
+    """Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are.
+    Raises ValueError and FileNotFoundError for options and images, ImportError for a baseline without the extra `paper`,
+    FloatingPointError where the loss is no number."""
     t0, out, device = time.time(), Path(out or project_root()/'outputs'), pick_device(spec.device)
     images, split = data or spec_images(spec, show)
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained, json.loads(spec.changes or '{}'))
@@ -294,7 +307,7 @@ def main(
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on after the last whole epoch.')
         return 130
-    except (ValueError, FileNotFoundError, RuntimeError, FloatingPointError) as e:
+    except (ValueError, FileNotFoundError, RuntimeError, FloatingPointError, ImportError) as e:
         print(f'{type(e).__name__}: {e}' if not str(e) else e)
         return 1
     print(f"{r['run_id']}: accuracy {r['test']['accuracy']:.4f}, macro-F1 {r['test']['macro_f1']:.4f}, k {r['k']}, {r['wall_s']:.0f} s")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TEXT', 'SCORES', 'write_rows', 'read_rows', 'record_rows', 'row_record', 'stored_runs', 'load_runs',
            'run_predictions', 'run_weights', 'run_split', 'add_runs', 'split_dict', 'drop_runs', 'provenance_of',
-           'changed_files', 'lock_artefacts']
+           'changed_files', 'lock_artefacts', 'withdraw']
 
 # %% ../../nbs/learn/store.ipynb #747b3b7d
 import csv
@@ -180,6 +180,22 @@ def _write_predictions(path, rows):
     out.writerows(rows)
     with R.atomic_path(path) as part: part.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
 
+def _contents(store): # run -> record, run -> rows of predictions, hash -> split
+    packed, splits = store/'predictions.csv.gz', store/'splits.json.gz'
+    if not packed.is_file(): return {}, {}, {}
+    return dict(stored_runs(store)), dict(_predictions(str(packed), _stamp(packed))), dict(_splits(str(splits), _stamp(splits)))
+
+def _write_tables(store, runs, predictions, splits): # `runs.csv` last
+    names = sorted(runs)
+    _write_predictions(store/'predictions.csv.gz', [p for n in names for p in predictions.get(n, [])])
+    used = {h: splits[h] for h in sorted({r['split_hash'] for r in runs.values()})}
+    body = json.dumps(used, ensure_ascii=False, separators=(',', ':')).encode()
+    with R.atomic_path(store/'splits.json.gz') as part: part.write_bytes(gzip.compress(body, 9, mtime=0))
+    rows = [record_rows(runs[n]) for n in names]
+    write_rows(store/'epochs.csv.gz', [e for _, epochs in rows for e in epochs])
+    write_rows(store/'runs.csv', [r for r, _ in rows])
+
+
 # %% ../../nbs/learn/store.ipynb #9addb37d
 def add_runs(
     store:str|Path, # folder of the store; made where missing
@@ -188,20 +204,13 @@ def add_runs(
 )->None:
     "Put runs into a store, or replace them there."
     store, new = Path(store), {r['run_id']: r for r in records}
-    kept = {n: r for n, r in stored_runs(store).items() if n not in new}
-    packed = store/'predictions.csv.gz'
-    old = _predictions(str(packed), _stamp(packed)) if packed.is_file() else {}
-    splits = dict(_splits(str(store/'splits.json.gz'), _stamp(store/'splits.json.gz'))) if (store/'splits.json.gz').is_file() else {}
-    for r in new.values(): splits.setdefault(r['split_hash'], split_dict(run_split(r)))
-    names = sorted(kept | new)
-    _write_predictions(packed, [p for n in names for p in (_compact(new[n], new[n]['folder']) if n in new else old.get(n, []))])
-    used = {(new.get(n) or kept[n])['split_hash'] for n in names}
-    body = json.dumps({h: splits[h] for h in sorted(used)}, ensure_ascii=False, separators=(',', ':')).encode()
-    with R.atomic_path(store/'splits.json.gz') as part: part.write_bytes(gzip.compress(body, 9, mtime=0))
+    runs, predictions, splits = _contents(store)
+    for n, r in new.items():
+        predictions[n] = _compact(r, r['folder'])
+        splits.setdefault(r['split_hash'], split_dict(run_split(r)))
     for n in weights: _copy_weights(n, new[n]['folder'], store)
-    rows = [record_rows(new.get(n) or kept[n]) for n in names]
-    write_rows(store/'epochs.csv.gz', [e for _, epochs in rows for e in epochs])
-    write_rows(store/'runs.csv', [r for r, _ in rows])
+    _write_tables(store, runs | new, predictions, splits)
+
 
 # %% ../../nbs/learn/store.ipynb #15f5d5ab
 def split_dict(
@@ -223,16 +232,9 @@ def drop_runs(
 )->None:
     "Take runs out of a store, with their predictions, epochs and checkpoints; splits that no run needs go too."
     store = Path(store)
-    if unknown := sorted(set(names) - stored_runs(store).keys()): raise ValueError(f"run {unknown[0]!r} is not in {store.name}: nothing was taken out")
-    rest = {n: r for n, r in stored_runs(store).items() if n not in set(names)}
-    packed = store/'predictions.csv.gz'
-    old, splits = _predictions(str(packed), _stamp(packed)), _splits(str(store/'splits.json.gz'), _stamp(store/'splits.json.gz'))
-    rows = [record_rows(r) for r in rest.values()]
-    write_rows(store/'runs.csv', [r for r, _ in rows])
-    write_rows(store/'epochs.csv.gz', [e for _, epochs in rows for e in epochs])
-    _write_predictions(packed, [p for n in rest for p in old.get(n, [])])
-    body = json.dumps({h: splits[h] for h in sorted({r['split_hash'] for r in rest.values()})}, ensure_ascii=False, separators=(',', ':')).encode()
-    with R.atomic_path(store/'splits.json.gz') as part: part.write_bytes(gzip.compress(body, 9, mtime=0))
+    runs, predictions, splits = _contents(store)
+    if unknown := sorted(set(names) - runs.keys()): raise ValueError(f"run {unknown[0]!r} is not in {store.name}: nothing was taken out")
+    _write_tables(store, {n: r for n, r in runs.items() if n not in set(names)}, predictions, splits)
     for n in names: shutil.rmtree(store/'checkpoints'/n, ignore_errors=True)
 
 # %% ../../nbs/learn/store.ipynb #4cd54f46
@@ -266,3 +268,18 @@ def lock_artefacts(
     for n in drop:
         for f in lock.pop(n, {}).get('files', {}): (store/f).unlink(missing_ok=True)
     R.write_json(store/'provenance.json', dict(sorted((lock | made).items())))
+
+# %% ../../nbs/learn/store.ipynb #6c1e0f42
+def withdraw(
+    store:str|Path, # folder of the store
+    artefacts:tuple[str, ...]=(), # names without ending, e.g. leaks_quick
+)->list[str]: # names of the runs that went
+    "Take artefacts out of a store, and then every run that no artefact names any more; ValueError for a name that is not there."
+    lock = R.read_json(Path(store)/'provenance.json')
+    if unknown := sorted(set(artefacts) - lock.keys()):
+        raise ValueError(f"artefact {unknown[0]!r} is not in {Path(store).name}: choose from {', '.join(lock)}")
+    lock_artefacts(store, {}, tuple(artefacts))
+    named = {r for n, about in lock.items() if n not in artefacts for r in about['runs']}
+    gone = sorted(stored_runs(store).keys() - named)
+    drop_runs(store, tuple(gone))
+    return gone

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 from .model import SparseAttnNet
+from ..package import needs
 
 # %% ../../nbs/method/complexity.ipynb #ff8febb8
 def conv_macs(
@@ -85,7 +86,7 @@ def count_thop(
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,float]: # macs per image, params
     "What thop counts: operations of modules it knows; the column that Table 2 calls FLOPs."
-    from thop import profile
+    profile = needs('thop', 'paper').profile
     macs, params = profile(_bare(model), _args(x, k), verbose=False)
     return dict(macs=macs/len(x), params=params)
 
@@ -95,7 +96,7 @@ def count_torchinfo(
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,float]: # macs per image, params
     "What torchinfo calls mult-adds."
-    from torchinfo import summary
+    summary = needs('torchinfo', 'paper').summary
     s = summary(_bare(model), input_data=list(_args(x, k)), verbose=0)
     return dict(macs=s.total_mult_adds/len(x), params=s.total_params)
 

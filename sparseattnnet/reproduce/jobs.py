@@ -22,12 +22,12 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
-import psutil
 from fastcore.basics import patch
 import sparseattnnet
 from ..data.datasets import data_root, project_root
 from ..data.images import source_files
 from ..learn import records as R
+from ..package import needs
 from .manifest import load_manifest
 from .runner import Job, JobFailed, check_parameters, notebook_code, run_notebook
 
@@ -245,6 +245,7 @@ def jobs_at_once(
 )->int: # 1 to 4
     "How many jobs a machine bears: a notebook starts on one core, whatever there is, and a training of a large net needs some GB. On a GPU one."
     import torch
+    psutil = needs('psutil', 'paper')
     if (device or ('cuda' if torch.cuda.is_available() else 'cpu')) == 'cuda': return 1
     return max(1, min(4, n or threads_each(1), int((memory or psutil.virtual_memory().available/1e9)/6)))
 
@@ -284,6 +285,7 @@ class Queue:
 # %% ../../nbs/reproduce/jobs.ipynb #d75b3647
 def _stop(futures, out):
     "After Ctrl-C: end the kernels, wait for what held them, and leave no half-run notebook behind."
+    psutil = needs('psutil', 'paper')
     for name in ('nbclient', 'papermill'): logging.getLogger(name).setLevel(logging.CRITICAL)
     while not all(f.done() for f in futures):
         for p in psutil.Process().children(recursive=True):
@@ -322,6 +324,7 @@ def sweep(
     out:Path, # folder for results
 )->int: # how many files were removed
     "Remove half-written files of processes that are gone; those of living ones stay."
+    psutil = needs('psutil', 'paper')
     gone = [p for p in out.rglob('.*.part') if (m := re.search(r'\.(\d+)\.part$', p.name)) and not psutil.pid_exists(int(m[1]))]
     for p in gone: p.unlink(missing_ok=True)
     return len(gone)

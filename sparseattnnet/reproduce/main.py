@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from ..data.datasets import project_root
+from ..data.datasets import checkout, project_root
 from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn import store as ST
@@ -118,8 +118,10 @@ def remake(
     out:Path, # folder for results
     reference:Path, # the store that it is in
 )->dict: # accuracy and macro-F1, published and here
-    "Train a published run again; ValueError for a name that is not there, and where today's code is of another version."
+    """Train a published run again. Raises ValueError for a name that is not there and where today's code is of another
+    version, FileNotFoundError outside a checkout."""
     found = ST.stored_runs(reference).get(run)
+    if found is None and not (reference/'runs.csv').exists(): checkout('the store of published runs, outputs/reference,')
     if found is None: raise ValueError(f"run={run!r}: there is no such run in {reference.name}/runs.csv")
     if found['code_version'] != CODE_VERSION: raise ValueError(f"{run} was trained by code version {found['code_version']}, this is {CODE_VERSION}: check out commit {found['environment']['commit']} to repeat it")
     made = train_run(spec_of(found['spec']), out)
@@ -215,7 +217,7 @@ def main(
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on from here.')
         return 130
-    except (ValueError, FileNotFoundError) as e:
+    except (ValueError, FileNotFoundError, ImportError) as e:
         print(f'\n{e}')
         return 1
 

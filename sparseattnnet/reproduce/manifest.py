@@ -12,7 +12,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from ..data.datasets import project_root
+from ..data.datasets import checkout, project_root
 from ..learn import records as R
 from ..learn.store import changed_files, provenance_of
 from .runner import Job, ParameterError, check_parameters, notebook_parameters
@@ -134,8 +134,9 @@ def load_manifest(
     path:str|Path='', # the file; '' is nbs/paper/manifest.toml of the project
     root:str|Path='', # the project that its notebooks are looked for in; '' is this one
 )->Manifest: # checked
-    "Read the manifest; raises ManifestError for whatever is unknown, missing, double, or no parameter of the notebook."
-    root = Path(root or project_root())
+    """Read the manifest. Raises ManifestError for what is unknown, missing, double, or no parameter of the notebook,
+    FileNotFoundError outside a checkout."""
+    root = Path(root) if root else checkout('the manifest of the paper, nbs/paper/manifest.toml,')
     path = Path(path or root/'nbs/paper/manifest.toml')
     try: raw = tomllib.loads(path.read_text(encoding='utf-8'))
     except tomllib.TOMLDecodeError as e: raise ManifestError(f"{path.name}: {e}") from None

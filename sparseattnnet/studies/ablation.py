@@ -19,6 +19,7 @@ from ..data.datasets import project_root
 from ..learn import records as R
 from ..learn.store import run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
+from ..package import needs
 from ..learn.run import RunSpec, dataset_key, name_run, spec_images, train_run
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
@@ -263,7 +264,7 @@ def plan_table(
     records:dict[str, dict], # those that are done
 ): # DataFrame, one row a data set and arm
     "What a study needs: arms, runs, runs that are missing, rough minutes of those."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     f = pd.DataFrame([dict(data=dataset_key(p.spec), arm=p.arm, epochs=p.epochs, runs=1, missing=int(p.run not in records),
         minutes=rough_seconds(p)/60*(p.run not in records)) for p in planned])
     t = f.groupby(['data', 'arm'], sort=False).agg(epochs=('epochs', 'first'), runs=('runs', 'sum'), missing=('missing', 'sum'), minutes=('minutes', 'sum'))
@@ -371,7 +372,7 @@ def ablation_table(
     margin:float=1., # smallest difference that matters, points
 ): # DataFrame with `COLUMNS`, one row a data set and arm that has a run
     "Each arm beside its reference: accuracy, k, difference with its interval, p, verdict, runs."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     from sparseattnnet.judge.statistics import holm, judge
     by, rows = _of_arms(planned, records), []
     for data in dict.fromkeys(d for d, _ in by):
@@ -390,7 +391,7 @@ def main_effects(
     margin:float=1., # smallest difference that matters, points
 ): # DataFrame, one row a data set and factor; seeds with a missing cell are left out
     "Mean of the eight runs with a factor minus the mean of the eight without, seed by seed."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     from sparseattnnet.judge.statistics import holm, judge, paired_over_seeds
     from sparseattnnet.judge.tables import overlap
     by, rows = _of_arms(planned, records), []

@@ -1,0 +1,169 @@
+"""The command: exit codes, one JSON document, files that are whole or absent, and no second description of a run."""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sparseattnnet.learn import run as R
+from sparseattnnet.use import command
+from sparseattnnet.use.command import COMMANDS, EXIT_CODES, main
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = "import sys; from sparseattnnet.use.command import main; sys.exit(main())"
+HOME = os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.fixture(scope='module')
+def cells(tmp_path_factory):
+    root, rng = tmp_path_factory.mktemp('lab')/'cells', np.random.default_rng(0)
+    rows, cols = np.mgrid[:16, :16]
+    for i in range(24):
+        name, r = (('small', 2), ('large, pale', 5))[i % 2]
+        (root/name).mkdir(parents=True, exist_ok=True)
+        disc = rng.random((16, 16))*120 + 120*(np.hypot(rows - rng.integers(6, 10), cols - rng.integers(6, 10)) < r)
+        Image.fromarray(disc.astype(np.uint8)).save(root/name/f'{i:02d}.png')
+    return root
+
+
+@pytest.fixture(scope='module')
+def run(cells, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out')
+    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(out)]) == 0
+    folder, = (out/'runs').iterdir()
+    return folder
+
+
+def test_the_package_installs_the_command():
+    assert tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['scripts'] == {'sparseattnnet': 'sparseattnnet.use.command:main'}
+
+
+def test_help_is_quick_and_names_every_command_and_code():
+    code = "import sys\nfrom sparseattnnet.use.command import main\ntry: main(['--help'])\nexcept SystemExit as e: print(e.code, sorted({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=HOME, check=True).stdout
+    assert said.splitlines()[-1] == '0 []'
+    for word in (*COMMANDS, *map(str, EXIT_CODES), 'examples:'): assert word in said
+
+
+@pytest.mark.parametrize('name', ['train', 'predict'])
+def test_each_command_has_help_with_examples(name, capsys):
+    assert main([name, '--help']) == 0
+    said = capsys.readouterr().out
+    assert f'sparseattnnet {name}' in said and 'examples:' in said and '143' in said
+
+
+def test_a_new_field_of_a_run_would_be_a_flag():
+    flags = {s for a in command.train_parser()._actions for s in a.option_strings}
+    assert {f"--{n.replace('_', '-')}" for n in R.RunSpec.__dataclass_fields__ if n != 'folder'} <= flags
+    a = vars(command.train_parser().parse_args(['x']))
+    assert a['dataset'] == 'folder' and {n: a[n] for n in R.OF_FOLDER} == dict.fromkeys(R.OF_FOLDER[:-1], '') | {'pixel_um': 0.}
+
+
+def test_train_says_five_lines_and_goes_nowhere_twice(cells, run, capsys):
+    before = (run/'record.json').stat().st_mtime_ns
+    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(run.parents[1])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    r = json.loads((run/'record.json').read_text())
+    assert len(lines) == 5 and (run/'record.json').stat().st_mtime_ns == before
+    assert lines[0].startswith(f"Trained SparseAttnNet (edge) on {r['split_counts']['train']} real images of 2 classes, 1 × 16 × 16 pixels")
+    low, high = r['test']['accuracy_interval']
+    assert f"Accuracy {100*r['test']['accuracy']:.1f} % (95 % interval {100*low:.1f} to {100*high:.1f} %)" in lines[1]
+    assert lines[4].startswith('Next: sparseattnnet predict ') and str(run.name) in lines[4]
+
+
+def test_json_is_one_document_and_the_rest_is_elsewhere(cells, run, capsys, tmp_path):
+    base = [str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(run.parents[1])]
+    for argv, status in ((['train', *base], 0), (['predict', run.name, str(cells), '-o', str(tmp_path/'p.csv'), '--out', str(run.parents[1])], 0), (['train', 'nowhere'], 2),
+                         (['train', *base, '--epoch', '3'], 2), (['tarin'], 2), ([], 2), (['train'], 2), (['predict', run.name, str(cells)], 2), (['predict', str(run), str(cells), '-o', str(tmp_path)], 2)):
+        assert main([*argv, '--json']) == status
+        out, err = capsys.readouterr()
+        doc = json.loads(out)
+        assert doc['status'] == status and ('error' in doc) == (status > 0) and 'Traceback' not in err
+        assert err.strip()
+    assert doc['command'] == 'predict'
+
+
+def test_the_table_has_a_row_per_image_and_the_reason_for_a_bad_one(cells, run, tmp_path, capsys):
+    new = tmp_path/'new'
+    (new/'slide 1').mkdir(parents=True)
+    for i, f in enumerate(sorted(cells.rglob('*.png'))[:3]): (new/'slide 1'/f'{i}.png').write_bytes(f.read_bytes())
+    whole = (new/'slide 1'/'0.png').read_bytes()
+    (new/'cut.png').write_bytes(whole[:len(whole)//2])
+    (new/'flat.png').touch()
+    Image.new('RGB', (16, 16), 'red').save(new/'one colour.png')
+    assert main(['predict', str(run), str(new), '-o', str(tmp_path/'deep'/'p.csv')]) == 0
+    rows = list(csv.DictReader(open(tmp_path/'deep'/'p.csv', encoding='utf-8')))
+    assert list(rows[0]) == ['id', 'ml_class', 'ml_score_large, pale', 'ml_score_small', 'problem']
+    assert [r['id'] for r in rows] == ['cut.png', 'flat.png', 'one colour.png', 'slide 1/0.png', 'slide 1/1.png', 'slide 1/2.png']
+    assert [r['problem'].split(':')[0] for r in rows] == ['truncated', 'empty', 'empty', '', '', '']
+    from sparseattnnet import SparseAttnClassifier
+    want = SparseAttnClassifier.load(run, 'cpu').predict_proba(new/'slide 1')
+    np.testing.assert_allclose([[float(r['ml_score_large, pale']), float(r['ml_score_small'])] for r in rows[3:]], want, atol=1e-5)
+    said = capsys.readouterr().out
+    assert 'Classified 3 of 6 images' in said and "3 have no verdict: the column 'problem'" in said
+    assert main(['predict', str(run), str(new), '--only', '*.png', '-o', str(tmp_path/'q.csv')]) == 0
+    for f in (new/'slide 1').iterdir(): f.unlink()
+    assert main(['predict', str(run), str(new), '-o', str(tmp_path/'q.csv'), '--json']) == 2
+    doc = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert doc['error'].startswith('none of 3 images could be classified; the first: cut.png: truncated')
+
+
+def test_a_stopped_prediction_leaves_the_old_table(cells, run, tmp_path, monkeypatch):
+    (tmp_path/'p.csv').write_text('old')
+    import sparseattnnet.use.trained as T
+
+    def stopped(*a, **k):
+        yield T.FileVerdict('a', 'small', np.array([.5, .5]))
+        raise KeyboardInterrupt('SIGTERM')
+    monkeypatch.setattr(T, 'predict_files', stopped)
+    assert main(['predict', str(run), str(cells), '-o', str(tmp_path/'p.csv')]) == 143
+    assert (tmp_path/'p.csv').read_text() == 'old' and [p.name for p in tmp_path.iterdir()] == ['p.csv']
+
+
+@pytest.mark.parametrize('error, status, said', [(FloatingPointError('loss is nan'), 1, 'loss is nan'), (OSError(28, 'No space left'), 1, 'No space left'), (KeyboardInterrupt(), 130, 'goes on'),
+    (ValueError('odd'), 2, 'odd'), (KeyError('lost'), 1, 'fault of the program')])
+def test_each_failure_has_its_code(error, status, said, cells, tmp_path, monkeypatch, capsys):
+    def fails(*a, **k): raise error
+    monkeypatch.setattr(R, 'train_run', fails)
+    assert main(['train', str(cells), '--out', str(tmp_path), '--json']) == status
+    assert said in json.loads(capsys.readouterr().out)['error']
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_ends_in_a_sentence_and_goes_on(number, status, cells, tmp_path):
+    argv = [sys.executable, '-u', '-c', RUN, 'train', str(cells), '--preset', 'edge', '--epochs', '4000', '--device', 'cpu', '--out', str(tmp_path)]
+    p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HOME)
+    end = time.time() + 120
+    while not list(tmp_path.glob('runs/*/state.safetensors')) and p.poll() is None and time.time() < end: time.sleep(.1)
+    p.send_signal(number)
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == status, err
+    assert 'Stopped. Nothing is half-written' in err and 'Traceback' not in err
+    assert list(tmp_path.glob('runs/*/state.safetensors')) and not list(tmp_path.glob('runs/*/record.json'))
+
+
+def test_paper_outside_a_checkout_says_where_the_pages_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['paper', 'smoke']) == 2
+    assert 'go to the checkout that this package comes from' in capsys.readouterr().err
+    import sparseattnnet
+    monkeypatch.setattr(sparseattnnet, '__file__', str(tmp_path/'lib'/'sparseattnnet'/'__init__.py'))
+    assert main(['paper', 'smoke']) == 2
+    said = capsys.readouterr().err
+    assert 'not in the installed package: get them by `git clone ' in said and len(said.splitlines()) == 1
+
+
+def test_paper_is_the_main_job(monkeypatch, capfd):
+    monkeypatch.chdir(ROOT/'nbs')
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    assert main(['paper', '--options']) == 0
+    from sparseattnnet.reproduce.main import RUN_OPTIONS
+    assert tuple(json.loads(capfd.readouterr().out)) == RUN_OPTIONS
