@@ -237,7 +237,8 @@ def _in_torch(file):
 # %% ../../nbs/deploy/export.ipynb #f27b0a94
 def _facts(card, shape, k): # what a file should say about itself
     scale = f"scaled to [0, 1] from {card.get('value_range')}" + (f" {card['unit']}" if card.get('unit') else '')
-    expects = (f"images: float32 (batch, {', '.join(map(str, shape))}), {scale}; the file refuses other shapes, but it cannot "
+    scale_and_shape = f"images: float32 (batch, {', '.join(map(str, shape))}), {scale}"
+    expects = (f"{scale_and_shape}; the file refuses other shapes, but it cannot "
         "refuse other values: check them before you call it")
     return dict(expects=expects, k=k) | {n: card.get(n) for n in ('class_names', 'value_range', 'unit')}
 
@@ -306,7 +307,8 @@ def _finish_export(folder, model, card, shape, k, opset, found, small):
     with R.atomic_path(folder/'run.py') as part: part.write_text(SCRIPT, encoding='utf-8')
     keep = ('class_names', 'value_range', 'unit', 'pixel_um', 'simulated', 'run_id')
     program = dict(program='model.pt2', program_sha256=R.sha256_file(folder/'model.pt2')) if (folder/'model.pt2').exists() else {}
-    out = {n: card.get(n) for n in keep} | dict(expects=facts['expects']) | program | small | dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'], shape=list(shape), k=k, opset=opset,
+    out = {n: card.get(n) for n in keep} | dict(expects=facts['expects']) | program | small
+    out |= dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'], shape=list(shape), k=k, opset=opset,
         tolerance=TOLERANCE, checked=found, versions=dict(sparseattnnet=sparseattnnet.__version__) | {n: version(n) for n in READERS if find_spec(n)})
     R.write_json(folder/'card.json', out)
     p = subprocess.run([sys.executable, '-I', str(folder/'run.py')], capture_output=True, encoding='utf-8', errors='replace')

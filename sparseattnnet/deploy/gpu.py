@@ -488,7 +488,8 @@ def try_kernels(
         for kind in numbers:
             logits, idx = (t.cpu() for t in FusedNet(model, H, W, k, kind).to(device)(x.to(device)))
             other = torch.tensor([1 - torch.isin(a, b).float().mean() if len(a) else 0. for a, b in zip(idx, want.idx)])
-            out.append(dict(tried=name, numbers=kind, other_pixels=float(other.mean()), largest=float((logits - want.logits)[other == 0].abs().max())))
+            largest = float((logits - want.logits)[other == 0].abs().max())
+            out.append(dict(tried=name, numbers=kind, other_pixels=float(other.mean()), largest=largest))
     return out
 
 # %% ../../nbs/deploy/gpu.ipynb #b11f50bf
