@@ -101,7 +101,7 @@ class RunSpec:
     pixel_um:float=0. # size of a pixel in µm; 0 where it is not known
     pretrained:bool=False # ImageNet weights for a baseline
     changes:str='' # fields of the preset to set differently, as JSON
-    augment:str='auto' # auto (in full, not for faithful), on or off
+    augment:str='auto' # auto (in full, for every model), on or off
     epochs:int=0 # 0 takes the profile's
     batch_size:int=0 # 0 takes the profile's
     recipe:str='' # fields of `Recipe` to set differently, as JSON
