@@ -158,7 +158,7 @@ def predict(
         n = write_verdicts(a.output, predict_files(model, a.folder, a.only, a.engine, bar.update), model.class_names)
     each = ', '.join(f'{c} {k}' for c, k in n['classes'].items())
     print(f"Classified {n['images'] - n['without_verdict']} of {n['images']} images with {model.folder.name}: {each}.")
-    if n['without_verdict']: print(f"{n['without_verdict']} have no verdict: the column 'problem' says why.")
+    if n['without_verdict']: print(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
     if model.card.get('simulated'): print('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
     print(f'The table is {_near(Path(a.output))}.')
     if n['images'] == n['without_verdict']: raise ValueError(f"none of {n['images']} images could be classified; the first: {_first_problem(a.output)}")
