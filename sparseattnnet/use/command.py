@@ -103,7 +103,7 @@ def train_lines(
         f"The run lies in {place}: weights, card, split, test predictions, record.",
         f"Next: sparseattnnet predict {place} NEW_IMAGES -o predictions.csv"]
 
-# %% ../../nbs/use/command.ipynb #f9fc5f4d
+# %% ../../nbs/use/command.ipynb #7528f18a
 def _near(path): return p if not (p := os.path.relpath(path)).startswith('..') else str(path)
 
 def train(
@@ -118,7 +118,7 @@ def train(
     if a['folder'] and not Path(a['folder']).expanduser().exists(): raise FileNotFoundError(f"'{a['folder']}': no such folder or file, check the path")
     folder = str(Path(a['folder']).expanduser().resolve()) if a['folder'] else ''
     out = Path(a['out']).expanduser() if a['out'] else project_root()/'outputs'
-    r = train_run(spec_of(a, folder=folder, device=usable_device(a['device'])), out, redo=a['redo'])
+    with redirect_stdout(sys.stderr): r = train_run(spec_of(a, folder=folder, device=usable_device(a['device'])), out, redo=a['redo'])
     place = _near(out/'runs'/r['run_id'])
     print(*train_lines(r, place), sep='\n')
     return dict(run_id=r['run_id'], folder=place, simulated=r['simulated'], classes=r['class_names'], images=r['split_counts'], k=r['k'], share_of_pixels=r['share_of_pixels'],
@@ -158,7 +158,7 @@ def predict(
         n = write_verdicts(a.output, predict_files(model, a.folder, a.only, a.engine, bar.update), model.class_names)
     each = ', '.join(f'{c} {k}' for c, k in n['classes'].items())
     print(f"Classified {n['images'] - n['without_verdict']} of {n['images']} images with {model.folder.name}: {each}.")
-    if n['without_verdict']: print(f"{n['without_verdict']} have no verdict: the column 'problem' says why.")
+    if n['without_verdict']: print(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
     if model.card.get('simulated'): print('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
     print(f'The table is {_near(Path(a.output))}.')
     if n['images'] == n['without_verdict']: raise ValueError(f"none of {n['images']} images could be classified; the first: {_first_problem(a.output)}")
@@ -225,13 +225,14 @@ def _sentence(e): # what a person reads of an error
     if isinstance(e, KeyboardInterrupt): return 'Stopped. Nothing is half-written; the same command goes on, after the last whole epoch of a training.'
     return str(e) or type(e).__name__
 
-# %% ../../nbs/use/command.ipynb #d9da69a2
+# %% ../../nbs/use/command.ipynb #868d739d
 _EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, ImportError, KeyboardInterrupt) # what a sentence explains
 
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
 )->int: # exit code, a key of `EXIT_CODES`
     "The command `sparseattnnet`."
+    if argv is None and not sys.stderr.isatty(): os.environ.setdefault('TQDM_DISABLE', '1')
     argv = list(sys.argv[1:] if argv is None else argv)
     known = bool(argv) and argv[0] in COMMANDS
     asked, out, error, done = '--json' in argv, sys.stdout, None, {}
