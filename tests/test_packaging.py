@@ -43,6 +43,7 @@ def listed(package): return LISTED_AS.get(package.split('.')[0], package.split('
 def needed(node):
     "The package and the extra of a call of `needs`; None for another node."
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'needs':
+        assert all(isinstance(a, ast.Constant) for a in node.args), f'{ast.unparse(node)}: name package and extra in words'
         return tuple(a.value for a in node.args)
 
 

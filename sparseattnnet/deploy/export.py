@@ -194,7 +194,8 @@ def parity(
 
 # %% ../../nbs/deploy/export.ipynb #dd1a1d3d
 def _write_onnx(net, path, channels, opset):
-    for package in ('onnx', 'onnxruntime'): needs(package, 'export') # the second runs the test
+    needs('onnx', 'export')
+    needs('onnxruntime', 'export') # which runs the test
     with R.atomic_path(path) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), str(part), input_names=['images'], output_names=['logits', 'pixels'],
