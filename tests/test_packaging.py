@@ -18,9 +18,7 @@ MODULES = {p.relative_to(ROOT).with_suffix('').as_posix(): ast.parse(p.read_text
 PROJECT = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
 LISTED_AS = {'PIL': 'pillow', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}  # where the import is called otherwise
 # Functions whose import of an extra still fails with Python's own words. May only shrink.
-UNTOLD = {('sparseattnnet/judge/tables', 'pandas'), ('sparseattnnet/judge/figures', 'matplotlib'),
-          ('sparseattnnet/judge/figures', 'cycler'), ('sparseattnnet/reproduce/runner', 'papermill'),
-          ('sparseattnnet/reproduce/runner', 'nbformat'), ('sparseattnnet/deploy/gpu', 'triton')}
+UNTOLD = set()
 # Functions that print: results and progress of commands, and what a caller asked to see. May only shrink.
 PRINTING = {'sparseattnnet/deploy/bench': {'main'}, 'sparseattnnet/studies/benchmark': {'main', 'say_stopped'},
             'sparseattnnet/learn/run': {'main'}, 'sparseattnnet/learn/loop': {'say'},

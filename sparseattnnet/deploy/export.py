@@ -245,7 +245,7 @@ def _facts(card, shape, k): # what a file should say about itself
 
 def _describe(file, facts): # written into the file, for whoever has no card
     if not find_spec('onnx'): return
-    import onnx
+    onnx = needs('onnx', 'export')
     made = onnx.load(str(file))
     made.doc_string = made.graph.input[0].doc_string = facts['expects']
     text = {n: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for n, v in facts.items()}

@@ -13,6 +13,7 @@ from .export import FoldedNet, trial_images
 from ..method.model import SparseAttnNet, preset
 from ..method.pixels import check_images
 from ..method.sampler import top_k
+from ..package import needs
 
 # %% auto #0
 __all__ = ['PART', 'NUMBERS', 'TRIED_CHANNELS', 'TRIED', 'NEAR', 'count_kernel', 'part_kernel', 'place_kernel', 'round_power',
@@ -532,8 +533,8 @@ def machine_code(
     n:int=18225, # pixels of an image
 )->list[dict]: # kernel, KiB of machine code, KiB of shared memory
     "Compile the kernels for a GPU, present or not; needs Triton, without its interpreter."
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+    GPUTarget = needs('triton.backends.compiler', 'gpu').GPUTarget
+    ASTSource = needs('triton.compiler', 'gpu').ASTSource
     maps, precision = NUMBERS[numbers]
     made = []
     for k, types, given in _jobs('*fp16' if maps == torch.float16 else '*fp32', precision, n):

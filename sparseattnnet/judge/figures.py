@@ -8,6 +8,7 @@ __all__ = ['CLASS_COLOURS', 'house_style', 'literal', 'scale_bar', 'show_image',
 # %% ../../nbs/judge/figures.ipynb #5f6b28bf
 from pathlib import Path
 import os
+from ..package import needs
 
 # %% ../../nbs/judge/figures.ipynb #eb63977b
 CLASS_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442', '#000000')
@@ -17,8 +18,8 @@ def house_style(
     height:float=2.6, # default figure height, inches
 )->None:
     "Set matplotlib's defaults to the collection's style; imports matplotlib only now."
-    import matplotlib as mpl
-    from cycler import cycler
+    mpl = needs('matplotlib', 'paper')
+    cycler = needs('cycler', 'paper').cycler
     mpl.rcParams.update({'figure.figsize': (width, height), 'figure.dpi': 100, 'savefig.dpi': 200,
         'font.size': 9, 'axes.titlesize': 9, 'axes.labelsize': 9, 'legend.fontsize': 8,
         'xtick.labelsize': 8, 'ytick.labelsize': 8, 'axes.spines.top': False, 'axes.spines.right': False,

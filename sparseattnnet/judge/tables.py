@@ -19,6 +19,7 @@ from ..learn.metrics import wilson_interval
 from ..learn.store import run_predictions
 import numpy as np
 from ..method.printed import PAPER_TABLE1
+from ..package import needs
 
 # %% ../../nbs/judge/tables.ipynb #1437539e
 METRICS = {'accuracy': 'accuracy, %', 'precision_weighted': 'precision, %', 'recall_weighted': 'recall, %', 'f1_weighted': 'F1, %',
@@ -87,7 +88,7 @@ def table1(
     records:list[dict], # run records of one data set, profile and protocol
 ): # DataFrame, one row a model and metric
     "Table 1 in long form: paper, ours, difference, verdict and runs. Raises ValueError for runs that do not belong together."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     rows = [_cell(g, m, PAPER_TABLE1.get((g[0]['dataset'], g[0]['model']), {}).get(m)) for g in _groups(records).values() for m in METRICS]
     return pd.DataFrame([r for r in rows if r])
 
@@ -96,7 +97,7 @@ def table1_short(
     records:list[dict], # run records of one data set, profile and protocol
 ): # DataFrame, one row a model
     "Table 1 with one row a model. Raises ValueError for runs that do not belong together."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     rows = []
     for label, g in _groups(records).items():
         r, t = g[0], table1(g).set_index('metric')
@@ -195,14 +196,14 @@ def layout(
     records:list[dict], # run records of one data set, profile and protocol
 ): # DataFrame, one row a model
     "Our runs in the layout of the paper's Table 1. Raises ValueError for runs that do not belong together."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     return pd.DataFrame([{'data': _data(g[0]), 'model': label, **{METRICS[m]: mean_sd(g, m) for m in METRICS}, 'n': len(g)} for label, g in _groups(records).items()])
 
 def paper_layout(
     datasets:tuple[str, ...]=('wbc', 'event', 'opd', 'holo'), # which data sets, in the paper's order
 ): # DataFrame, one row a data set and model
     "The paper's Table 1 as printed; F1 in per cent."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     names = {'sparseattnnet': 'Ours', 'resnet50': 'Resnet50', 'mobilenet_v2': 'MobilenetV2'}
     show = lambda row, m: _plus_minus(*row[m], m) if m in row else '100' if m == 'share' else None
     rows = [(d, model, PAPER_TABLE1[d, model]) for d in datasets for model in names if (d, model) in PAPER_TABLE1]
@@ -282,7 +283,7 @@ def comparisons(
     draws:int=10000, # bootstrap samples
 ): # DataFrame, one row a pair and question; empty where there is no pair
     "Each preset of SparseAttnNet against each other model. ValueError for runs that cannot be paired."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     found = [(*pair, *c) for pair in _pairs(records) for c in _compare(pair[2], runs, groups, level, draws)]
     corrected = {}
     for kind in {f[3:5] for f in found}:
@@ -336,7 +337,7 @@ def recall_table(
     level:float=.95, # confidence level
 ): # DataFrame: a row for each run, and one pooled over the runs, of each model and class
     "Recall of each class with Wilson's interval, in per cent. ValueError for runs that do not belong together."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     percent = lambda v: None if v is None else round(100*v, 2)
     rows = [{'data': _data(g[0]), 'model': label, 'class': name, 'rows': which, 'recall, %': percent(p), 'low': percent(low), 'high': percent(high), 'sd over runs': percent(sd), 'runs': n_runs,
              'times tested': n, 'worth trials': round(m, 1), 'profile': g[0]['profile'], 'run ids': ids}
@@ -351,7 +352,7 @@ def paper_significance(
     metric:str='accuracy', # a key of `PAPER_METRICS`
 ): # DataFrame, one row a data set and baseline
     "SparseAttnNet against each baseline by Welch's test on the printed means ± sd."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     pairs = [(d, m) for d, m in PAPER_TABLE1 if m != 'sparseattnnet']
     found = [S.welch_from_summary(*PAPER_TABLE1[d, 'sparseattnnet'][metric], n, *PAPER_TABLE1[d, m][metric], n) for d, m in pairs]
     rows = [{'data': f'{d} (real)', 'model': 'paper: SparseAttnNet', 'against': f'paper: {m}', 'metric': METRICS[metric], 'difference, points': _round(c.difference), 'low': _round(c.low), 'high': _round(c.high),
@@ -457,7 +458,7 @@ def missing_runs(
     seeds:tuple[int, ...]=(), # wanted seeds; () takes all that occur, or 0
 ): # DataFrame: data set, models, seeds, and the command that makes them; empty when nothing is missing
     "The runs that a whole table would need and that are not there."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     want = seeds or tuple(sorted({r['seed'] for r in records})) or (0,)
     there, gone = {(r['dataset'], _name(r), r['seed']) for r in records}, {}
     for d, m in ((d, m) for d in datasets for m in models):
@@ -472,7 +473,7 @@ def table1_all(
     models:tuple[str, ...], # e.g. sparseattnnet:corrected, resnet50
 ): # DataFrame, one row a data set and model
     "Our Table 1 in the paper's layout, over all data sets; ValueError when simulated and real runs are mixed."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     if len({r['simulated'] for r in records}) > 1: raise ValueError("simulated and real runs came together: make one table of each")
     rows = []
     for d, m in ((d, m) for d in datasets for m in models):
@@ -488,7 +489,7 @@ def long_all(
     records:list[dict], # what `pick_runs` chose, all simulated or all real
 ): # DataFrame, the columns of `table1`
     "The long form over all data sets: paper, ours, difference, verdict, runs."
-    import pandas as pd
+    pd = needs('pandas', 'paper')
     parts = [table1([r for r in records if r['dataset'] == d]) for d in dict.fromkeys(r['dataset'] for r in records)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=LONG_COLUMNS)
 

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from ..learn.run import RunSpec
+from ..package import needs
 
 # %% ../../nbs/reproduce/runner.ipynb #b171be94
 class ParameterError(ValueError):
@@ -96,7 +97,7 @@ def run_notebook(
     log=None, # object with write() and flush() that receives what the notebook prints
 )->Path: # the executed notebook
     "Execute a notebook with checked parameters, atomically. Raises ParameterError, JobFailed."
-    import papermill, nbformat
+    papermill, nbformat = needs('papermill', 'paper'), needs('nbformat', 'paper')
     path, output = Path(path), Path(output)
     check_parameters(path, parameters or {})
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -30,18 +30,25 @@ def encode_labels(
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         from sklearn.exceptions import DataConversionWarning
-        warnings.warn("A column-vector y was passed when a 1d array was expected; it is flattened, as by y.ravel()", DataConversionWarning, stacklevel=3)
+        warnings.warn("A column-vector y was passed when a 1d array was expected; it is flattened, as by y.ravel()",
+            DataConversionWarning, stacklevel=3)
         y = y[:, 0]
-    if y.ndim != 1: raise ValueError(f"y of shape {y.shape}: expected one label per image, ({n},); for one-hot rows pass y.argmax(1)")
+    if y.ndim != 1:
+        raise ValueError(f"y of shape {y.shape}: expected one label per image, ({n},); for one-hot rows pass "
+            "y.argmax(1)")
     if len(y) != n: raise ValueError(f"{len(y)} labels in y for {n} images in X: expected one each")
     if y.dtype == object:
         kinds = {str if isinstance(v, str) else int if isinstance(v, (int, np.integer)) else type(v) for v in y}
-        if kinds not in ({str}, {int}): raise ValueError(f"y holds {', '.join(sorted(k.__name__ for k in kinds))}: expected text alone or whole numbers alone, none missing")
+        if kinds not in ({str}, {int}):
+            raise ValueError(f"y holds {', '.join(sorted(k.__name__ for k in kinds))}: expected text alone or whole "
+                "numbers alone, none missing")
         y = y.astype(kinds.pop())
     if y.dtype.kind == 'f':
         odd = y[~(np.isfinite(y) & (y == np.floor(np.where(np.isfinite(y), y, 0))))]
-        if odd.size: raise ValueError(f"Unknown label type: y holds {odd[0]:g}, expected whole numbers or text, none missing")
-    elif y.dtype.kind not in 'biuUS': raise ValueError(f"Unknown label type: y of type {y.dtype}, expected text or whole numbers")
+        if odd.size:
+            raise ValueError(f"Unknown label type: y holds {odd[0]:g}, expected whole numbers or text, none missing")
+    elif y.dtype.kind not in 'biuUS':
+        raise ValueError(f"Unknown label type: y of type {y.dtype}, expected text or whole numbers")
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2: raise ValueError(f"y holds one class, {classes[0]!r}: to classify, at least two are needed")
     return classes, labels
@@ -55,28 +62,38 @@ def as_images(
 )->tuple[ImageSet, np.ndarray]: # the images, and the classes in their own type
     "Arrays with labels as an image set; ValueError names shape, type or values that do not fit."
     x = channels_first(as_array(X))
-    if y is None: raise ValueError("y=None came with arrays: expected a label per image. A folder brings its own labels, and so does an ImageSet")
+    if y is None:
+        raise ValueError("y=None came with arrays: expected a label per image. A folder brings its own labels, and so "
+            "does an ImageSet")
     classes, labels = encode_labels(y, len(x))
     if x.dtype.kind == 'f':
         low, high = float(x.min()), float(x.max())
-        if not (np.isfinite(low) and np.isfinite(high)): raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
-        if low < 0 or high > 1: raise ValueError(f"X holds floats from {low:g} to {high:g}: expected values in [0, 1]. Pass 8- or 16-bit images as they are, or an ImageSet with the range that your unit has")
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
+        if low < 0 or high > 1:
+            raise ValueError(f"X holds floats from {low:g} to {high:g}: expected values in [0, 1]. Pass 8- or 16-bit "
+                "images as they are, or an ImageSet with the range that your unit has")
         x, about = x.astype(np.float32), dict(value_range=(0., 1.)) | about
-    elif x.dtype not in (np.uint8, np.uint16): raise ValueError(f"X of type {x.dtype}: expected uint8, uint16, or floats in [0, 1]; convert whole numbers from 0 to 255 by .astype('uint8')")
-    if groups is not None and len(groups) != len(x): raise ValueError(f"{len(groups)} groups for {len(x)} images: expected one each")
+    elif x.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"X of type {x.dtype}: expected uint8, uint16, or floats in [0, 1]; convert whole numbers "
+            "from 0 to 255 by .astype('uint8')")
+    if groups is not None and len(groups) != len(x):
+        raise ValueError(f"{len(groups)} groups for {len(x)} images: expected one each")
     ids = [f'{i:06d}' for i in range(len(x))]
     if x.shape[1] not in (1, 3): about = dict(modality='multichannel') | about
-    return ImageSet(np.ascontiguousarray(x), labels, ids, ids if groups is None else [str(g) for g in groups], map(str, classes),
-        source='arrays given by the caller', **about), classes
+    return ImageSet(np.ascontiguousarray(x), labels, ids, ids if groups is None else [str(g) for g in groups],
+        map(str, classes), source='arrays given by the caller', **about), classes
 
 # %% ../../nbs/use/classifier.ipynb #ee3a2293
 PARAMETERS = ('preset', 'epochs', 'seed', 'device', 'out', 'verbose', 'options')
-_OF_READER = ('only', 'drop', 'size', 'on_bad', 'dataset', 'source', 'simulator', *(n for n in OF_FOLDER if n not in ('modality', 'pixel_um')))
+_OF_READER = ('only', 'drop', 'size', 'on_bad', 'dataset', 'source', 'simulator',
+    *(n for n in OF_FOLDER if n not in ('modality', 'pixel_um')))
 
 def _is_place(X): return isinstance(X, (str, Path))
 
 def _are_files(X):
-    if isinstance(X, np.ndarray): return X.dtype.kind == 'U' or (X.dtype == object and X.ndim == 1 and len(X) > 0 and all(map(_is_place, X)))
+    if isinstance(X, np.ndarray):
+        return X.dtype.kind == 'U' or (X.dtype == object and X.ndim == 1 and len(X) > 0 and all(map(_is_place, X)))
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(map(_is_place, X))
 
 def spec_for(
@@ -85,13 +102,17 @@ def spec_for(
 )->RunSpec: # the run
     "The run that a classifier's parameters describe; ValueError for an option that does not exist or does not apply."
     free = [f.name for f in fields(RunSpec) if f.name not in (*PARAMETERS, 'folder')]
-    if not isinstance(clf.options or {}, dict): raise ValueError(f"options={clf.options!r}: expected a dictionary such as {{'profile': 'full'}}")
+    if not isinstance(clf.options or {}, dict):
+        raise ValueError(f"options={clf.options!r}: expected a dictionary such as {{'profile': 'full'}}")
     given = dict(clf.options or {})
-    if odd := [n for n in given if n not in free]: raise ValueError(f"options name {odd[0]!r}: choose from {', '.join(free)}")
+    if odd := [n for n in given if n not in free]:
+        raise ValueError(f"options name {odd[0]!r}: choose from {', '.join(free)}")
     if not _is_place(X) and (odd := sorted(given.keys() & set(_OF_READER))):
-        raise ValueError(f"options name {odd[0]!r}, which tells a reader of folders what to do, but X is no folder: leave it out")
+        raise ValueError(f"options name {odd[0]!r}, which tells a reader of folders what to do, but X is no folder: "
+            "leave it out")
     given |= {n: json.dumps(given[n]) for n in ('changes', 'recipe', 'simulator') if isinstance(given.get(n), dict)}
-    own = dict(preset=clf.preset, device=T.usable_device(clf.device), folder=str(Path(X).expanduser()) if _is_place(X) else 'arrays')
+    own = dict(preset=clf.preset, device=T.usable_device(clf.device), folder=str(Path(X).expanduser()) if _is_place(X)
+        else 'arrays')
     for n in ('epochs', 'seed'): own[n] = int(v) if isinstance(v := getattr(clf, n), np.integer) else v
     return RunSpec(**dict(dataset='folder') | own | given)
 
@@ -106,21 +127,26 @@ def images_for(
     "Read, take or make the image set of a fit; ValueError where X brings what y or groups say again."
     if _is_place(X) or isinstance(X, ImageSet):
         what = 'a folder' if _is_place(X) else 'an ImageSet'
-        if y is not None or groups is not None: raise ValueError(f"{'y' if y is not None else 'groups'} came with {what}, which brings labels and groups of its own: leave it out")
+        if y is not None or groups is not None:
+            raise ValueError(f"{'y' if y is not None else 'groups'} came with {what}, which brings labels and groups "
+                "of its own: leave it out")
         images = spec_set(spec, show) if _is_place(X) else X
         return images, {n: n for n in images.class_names}
     own = {n: getattr(spec, n) for n in ('modality', 'pixel_um') if getattr(spec, n)}
     images, classes = as_images([open_image(f) for f in X] if _are_files(X) else X, y, groups, **own)
     return images, dict(zip(images.class_names, classes))
 
+# %% ../../nbs/use/classifier.ipynb #e40c1a77
 @contextmanager
 def _results(out): # the folder of results, or one that is removed afterwards
-    with (TemporaryDirectory(prefix='sparseattnnet-') if out is None else nullcontext(out)) as folder: yield Path(folder).expanduser()
+    with (TemporaryDirectory(prefix='sparseattnnet-') if out is None else nullcontext(out)) as folder:
+        yield Path(folder).expanduser()
 
 def _fitted(clf):
     if hasattr(clf, 'model_'): return clf.model_
     from sklearn.exceptions import NotFittedError
-    raise NotFittedError(f"This {type(clf).__name__} instance is not fitted yet: call 'fit' first, or open one by `SparseAttnClassifier.load(folder)`")
+    raise NotFittedError(f"This {type(clf).__name__} instance is not fitted yet: call 'fit' first, or open one by "
+        "`SparseAttnClassifier.load(folder)`")
 
 def _probabilities(model, X):
     if not (_is_place(X) or _are_files(X)): return T.predict_proba(model, X)
@@ -128,7 +154,8 @@ def _probabilities(model, X):
     bad = [ImageProblem(v.id, v.problem) for v in found if v.probs is None]
     if not bad: return np.stack([v.probs for v in found])
     where = f"'{Path(X).name}'" if _is_place(X) else 'the list'
-    raise ValueError(report(bad, len(found), where) + "\nRepair or remove them, or use `sparseattnnet predict`, which writes a row with the reason for each")
+    raise ValueError(report(bad, len(found), where)
+        + "\nRepair or remove them, or use `sparseattnnet predict`, which writes a row with the reason for each")
 
 # %% ../../nbs/use/classifier.ipynb #747c666c
 class SparseAttnClassifier:
@@ -185,7 +212,8 @@ class SparseAttnClassifier:
             X, _ = images_for(spec_for(self, X), X, show=self.verbose)
             y = [X.class_names[i] for i in X.labels]
         found, y = self.predict(X), np.asarray(y).reshape(-1)
-        if len(y) != len(found): raise ValueError(f"{len(y)} labels in y for {len(found)} images in X: expected one each")
+        if len(y) != len(found):
+            raise ValueError(f"{len(y)} labels in y for {len(found)} images in X: expected one each")
         return float(np.average([str(a) == str(b) for a, b in zip(found, y)], weights=sample_weight))
 
     def look(self,
@@ -196,7 +224,8 @@ class SparseAttnClassifier:
         model, names = _fitted(self), () if y is None else tuple(map(str, y))
         if _is_place(X) or _are_files(X):
             files = T.image_files(model, X)
-            X, names = np.stack([T.open_raw(model, f) for _, f in files]), names or tuple(Path(n).name for n, _ in files)
+            X, names = np.stack([T.open_raw(model, f) for _, f in files]), names or tuple(Path(n).name
+                for n, _ in files)
         return T.look(model, X, names)
 
     def save(self,
@@ -209,7 +238,8 @@ class SparseAttnClassifier:
         write_json(folder/'classifier.json', dict(format=1, kind=kind if kind in 'biuf' else 'U', params=params))
         if self.split_: self.split_.save(folder/'split.json')
         if self.record_: write_json(folder/'record.json', self.record_)
-        save_checkpoint(model.net.state_dict(), folder, {n: v for n, v in model.card.items() if n not in ('format', 'version', 'sha256')})
+        save_checkpoint(model.net.state_dict(), folder,
+            {n: v for n, v in model.card.items() if n not in ('format', 'version', 'sha256')})
         return folder
 
     @classmethod
@@ -219,7 +249,8 @@ class SparseAttnClassifier:
     ): # ready to predict
         "Open a saved classifier or any run; raises what `sparseattnnet.load` raises."
         model = T.load(folder, device)
-        about, record = (read_json(f) if (f := model.folder/n).is_file() else {} for n in ('classifier.json', 'record.json'))
+        about, record = (read_json(f) if (f := model.folder/n).is_file() else {}
+            for n in ('classifier.json', 'record.json'))
         clf = cls(**{n: v for n, v in about.get('params', {}).items() if n in PARAMETERS}, device=device)
         clf.model_, clf.record_, clf.test_ = model, record, record.get('test', {})
         clf.split_ = Split.load(f) if (f := model.folder/'split.json').is_file() else None
@@ -237,20 +268,23 @@ class SparseAttnClassifier:
     ): # itself
         "Set parameters; ValueError for an unknown name."
         for n, v in params.items():
-            if n not in PARAMETERS: raise ValueError(f"Invalid parameter {n!r} for estimator {self!r}. Valid parameters are: {', '.join(PARAMETERS)}")
+            if n not in PARAMETERS:
+                raise ValueError(f"Invalid parameter {n!r} for estimator {self!r}. Valid parameters are: "
+                    f"{', '.join(PARAMETERS)}")
             setattr(self, n, v)
         return self
 
     def __repr__(self):
         plain = {n: p.default for n, p in signature(type(self)).parameters.items()}
-        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self.get_params().items() if repr(v) != repr(plain.get(n)))})"
+        given = (f'{n}={v!r}' for n, v in self.get_params().items() if repr(v) != repr(plain.get(n)))
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def __sklearn_is_fitted__(self): return hasattr(self, 'model_')
 
     def __sklearn_tags__(self):
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-        return Tags(estimator_type='classifier', target_tags=TargetTags(required=False), classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=False, three_d_array=True))
+        return Tags(estimator_type='classifier', target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(), input_tags=InputTags(two_d_array=False, three_d_array=True))
 
 # %% ../../nbs/use/classifier.ipynb #fc3ee765
 def _in_kind(names, kind): # class names as the labels that they were: text, whole numbers, floats or booleans
@@ -259,8 +293,11 @@ def _in_kind(names, kind): # class names as the labels that they were: text, who
 
 # %% ../../nbs/use/classifier.ipynb #56489047
 SKLEARN_EXCEPTIONS = {
-    'check_n_features_in': 'images have channels, height and width (`model_.channels`, `model_.size`), and no number of features',
+    'check_n_features_in': 'images have channels, height and width (`model_.channels`, `model_.size`), and no number '
+    'of features',
     'check_n_features_in_after_fitting': 'as above',
-    'check_estimators_empty_data_messages': 'an empty table has no features; empty images raise a ValueError that gives their shape',
+    'check_estimators_empty_data_messages': 'an empty table has no features; empty images raise a ValueError that '
+    'gives their shape',
     'check_dtype_object': 'an array of Python objects is no image: a ValueError says so',
-    'check_classifiers_train': 'expects 83 % right on 200 rows with default parameters; a row drawn as a picture is nothing to look at'} # check -> why it cannot pass
+    'check_classifiers_train': 'expects 83 % right on 200 rows with default parameters; a row drawn as a picture is '
+    'nothing to look at'} # check -> why it cannot pass

@@ -18,7 +18,8 @@ import traceback
 import warnings
 
 # %% ../../nbs/use/command.ipynb #59e4d9c1
-EXIT_CODES = {0: 'done', 1: 'a run failed', 2: 'wrong use or bad input', 130: 'stopped by Ctrl-C', 143: 'stopped by SIGTERM'}
+EXIT_CODES = {0: 'done', 1: 'a run failed', 2: 'wrong use or bad input', 130: 'stopped by Ctrl-C',
+    143: 'stopped by SIGTERM'}
 _ENDING = 'exit codes:\n' + '\n'.join(f'  {n:<4}{text}' for n, text in EXIT_CODES.items())
 
 class WrongUse(ValueError):
@@ -40,8 +41,9 @@ class Parser(argparse.ArgumentParser):
         text:str, # one sentence on what it does
         examples:str, # lines to copy
     ):
-        super().__init__(prog=f'sparseattnnet {name}'.strip(), description=text, epilog=f'examples:\n{examples}\n\n{_ENDING}',
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        super().__init__(prog=f'sparseattnnet {name}'.strip(), description=text,
+            epilog=f'examples:\n{examples}\n\n{_ENDING}', formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False)
 
     def error(self,
         message, # what is wrong
@@ -50,20 +52,25 @@ class Parser(argparse.ArgumentParser):
         raise WrongUse(f'{message}; `{self.prog} --help` lists what there is')
 
 # %% ../../nbs/use/command.ipynb #de697bd0
-_JSON = dict(action='store_true', help='print one JSON document on standard output, and everything else on standard error')
+_JSON = dict(action='store_true',
+    help='print one JSON document on standard output, and everything else on standard error')
 
 def train_parser()->Parser:
     "The arguments of `sparseattnnet train`."
     from sparseattnnet.learn.run import SHARED, RunSpec, add_flags
-    p = Parser('train', 'Train on a folder of labelled images, judge on images that training never saw, and keep the run.',
+    p = Parser('train',
+        'Train on a folder of labelled images, judge on images that training never saw, and keep the run.',
         "  sparseattnnet train cells/                          a folder per class, or images with a labels.csv\n"
         "  sparseattnnet train cells/ --size 96 --seed 1       resized, another split and other first weights\n"
         "  sparseattnnet train labels.csv --group-column donor no donor in training and test at once\n"
         "  sparseattnnet train --dataset opd --profile smoke   the paper's T cells, simulated, in seconds")
-    p.add_argument('folder', nargs='?', default='', metavar='FOLDER', help='a folder per class, a folder with a table of labels, the table itself, or an .npz')
+    p.add_argument('folder', nargs='?', default='', metavar='FOLDER',
+        help='a folder per class, a folder with a table of labels, the table itself, or an .npz')
     how = ('profile', 'protocol', 'too_few', 'augment', 'device')
-    add_flags(p.add_argument_group('what to train on'), tuple(n for n in SHARED if n not in ('folder', *how)), dataset='folder')
-    add_flags(p.add_argument_group('how to train'), (*how, *(n for n in RunSpec.__dataclass_fields__ if n not in SHARED)))
+    add_flags(p.add_argument_group('what to train on'), tuple(n for n in SHARED if n not in ('folder', *how)),
+        dataset='folder')
+    add_flags(p.add_argument_group('how to train'),
+        (*how, *(n for n in RunSpec.__dataclass_fields__ if n not in SHARED)))
     p.add_argument('--out', default='', metavar='DIR', help="folder for results (default 'outputs')")
     p.add_argument('--redo', action='store_true', help='train again even if the run is complete')
     p.add_argument('--json', **_JSON)
@@ -73,15 +80,20 @@ def train_parser()->Parser:
 def predict_parser()->Parser:
     "The arguments of `sparseattnnet predict`."
     from sparseattnnet.learn.run import add_flags
-    p = Parser('predict', 'Classify images with a trained model and write a table: a row per image, whether it could be read or not.',
+    p = Parser('predict',
+        'Classify images with a trained model and write a table: a row per image, whether it could be read or not.',
         "  sparseattnnet predict outputs/runs/NAME new_cells/ -o predictions.csv\n"
         "  sparseattnnet predict NAME cells/ --only 'slide_7/*'     a run by its name, some of the images")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
-    p.add_argument('folder', metavar='FOLDER', help='images: a folder, a table with the columns path and label, or one file')
-    p.add_argument('-o', '--output', default='predictions.csv', metavar='CSV', help='the table to write (default predictions.csv)')
+    p.add_argument('folder', metavar='FOLDER',
+        help='images: a folder, a table with the columns path and label, or one file')
+    p.add_argument('-o', '--output', default='predictions.csv', metavar='CSV',
+        help='the table to write (default predictions.csv)')
     add_flags(p, ('only', 'device'))
-    p.add_argument('--engine', default='auto', choices=('auto', 'torch', 'fast'), help='what computes (default auto: the fast engine for 2,000 images or more, on a CPU)')
-    p.add_argument('--out', default='', metavar='DIR', help="folder of results in which RUN is looked up (default 'outputs')")
+    p.add_argument('--engine', default='auto', choices=('auto', 'torch', 'fast'),
+        help='what computes (default auto: the fast engine for 2,000 images or more, on a CPU)')
+    p.add_argument('--out', default='', metavar='DIR',
+        help="folder of results in which RUN is looked up (default 'outputs')")
     p.add_argument('--json', **_JSON)
     return p
 
@@ -96,9 +108,12 @@ def train_lines(
     low, high = t['accuracy_interval']
     unseen = 'the images that also chose the epoch' if r['protocol'] == 'paper' else 'images that training never saw'
     most = max(map(sum, t['confusion']))/t['n']
-    looks = f"It looks at {r['k']} of {H*W} pixels per image ({100*r['share_of_pixels']:.1f} %)" if r['preset'] else 'It looks at every pixel'
-    return [f"Trained {model} on {n['train']} {'SIMULATED' if r['simulated'] else 'real'} images of {len(r['class_names'])} classes, {C} × {H} × {W} pixels; {n['val']} chose the epoch; {r['train_s']:.0f} s.",
-        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval {100*low:.1f} to {100*high:.1f} %) on {t['n']} {unseen}; macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %.",
+    looks = (f"It looks at {r['k']} of {H*W} pixels per image ({100*r['share_of_pixels']:.1f} %)" if r['preset']
+        else 'It looks at every pixel')
+    return [f"Trained {model} on {n['train']} {'SIMULATED' if r['simulated'] else 'real'} images of "
+        f"{len(r['class_names'])} classes, {C} × {H} × {W} pixels; {n['val']} chose the epoch; {r['train_s']:.0f} s.",
+        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval {100*low:.1f} to {100*high:.1f} %) on {t['n']} {unseen}; "
+        f"macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %.",
         f"{looks}; its classes are {', '.join(r['class_names'])}.",
         f"The run lies in {place}: weights, card, split, test predictions, record.",
         f"Next: sparseattnnet predict {place} NEW_IMAGES -o predictions.csv"]
@@ -114,15 +129,20 @@ def train(
     from sparseattnnet.data.datasets import project_root
     from sparseattnnet.learn.run import spec_of, train_run
     from sparseattnnet.use.trained import usable_device
-    if not a['folder'] and a['dataset'] == 'folder': raise WrongUse("no images: give a FOLDER, or --dataset opd (holo, event, wbc) for those of the paper")
-    if a['folder'] and not Path(a['folder']).expanduser().exists(): raise FileNotFoundError(f"'{a['folder']}': no such folder or file, check the path")
+    if not a['folder'] and a['dataset'] == 'folder':
+        raise WrongUse("no images: give a FOLDER, or --dataset opd (holo, event, wbc) for those of the paper")
+    if a['folder'] and not Path(a['folder']).expanduser().exists():
+        raise FileNotFoundError(f"'{a['folder']}': no such folder or file, check the path")
     folder = str(Path(a['folder']).expanduser().resolve()) if a['folder'] else ''
     out = Path(a['out']).expanduser() if a['out'] else project_root()/'outputs'
-    with redirect_stdout(sys.stderr): r = train_run(spec_of(a, folder=folder, device=usable_device(a['device'])), out, redo=a['redo'])
+    with redirect_stdout(sys.stderr):
+        r = train_run(spec_of(a, folder=folder, device=usable_device(a['device'])), out, redo=a['redo'])
     place = _near(out/'runs'/r['run_id'])
     print(*train_lines(r, place), sep='\n')
-    return dict(run_id=r['run_id'], folder=place, simulated=r['simulated'], classes=r['class_names'], images=r['split_counts'], k=r['k'], share_of_pixels=r['share_of_pixels'],
-        test={n: r['test'][n] for n in ('n', 'accuracy', 'accuracy_interval', 'macro_f1')}, model_sha256=r['checkpoint_sha256'], train_s=r['train_s'])
+    return dict(run_id=r['run_id'], folder=place, simulated=r['simulated'], classes=r['class_names'],
+        images=r['split_counts'], k=r['k'], share_of_pixels=r['share_of_pixels'],
+        test={n: r['test'][n] for n in ('n', 'accuracy', 'accuracy_interval', 'macro_f1')},
+        model_sha256=r['checkpoint_sha256'], train_s=r['train_s'])
 
 # %% ../../nbs/use/command.ipynb #70d770c2
 def write_verdicts(
@@ -159,9 +179,11 @@ def predict(
     each = ', '.join(f'{c} {k}' for c, k in n['classes'].items())
     print(f"Classified {n['images'] - n['without_verdict']} of {n['images']} images with {model.folder.name}: {each}.")
     if n['without_verdict']: print(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
-    if model.card.get('simulated'): print('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
+    if model.card.get('simulated'):
+        print('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
     print(f'The table is {_near(Path(a.output))}.')
-    if n['images'] == n['without_verdict']: raise ValueError(f"none of {n['images']} images could be classified; the first: {_first_problem(a.output)}")
+    if n['images'] == n['without_verdict']:
+        raise ValueError(f"none of {n['images']} images could be classified; the first: {_first_problem(a.output)}")
     return n | dict(run=model.folder.name, model_sha256=model.card['sha256'], output=_near(Path(a.output)))
 
 def _first_problem(path):
@@ -178,55 +200,68 @@ def paper_place(
     import sparseattnnet
     pages, package = Path('nbs')/'paper'/'manifest.toml', Path(sparseattnnet.__file__).resolve().parents[1]
     if (project_root(start)/pages).is_file(): return project_root(start)
-    if (package/pages).is_file(): raise FileNotFoundError(f"the pages of the paper are not in this folder: go to the checkout that this package comes from, cd '{package}', and give the command there")
+    if (package/pages).is_file():
+        raise FileNotFoundError("the pages of the paper are not in this folder: go to the checkout that this package "
+            f"comes from, cd '{package}', and give the command there")
     from importlib.metadata import PackageNotFoundError, metadata
     try: urls = [u.split(',', 1)[-1].strip() for u in metadata('sparseattnnet').get_all('Project-URL') or ()]
     except PackageNotFoundError: urls = []
-    raise FileNotFoundError(f"the pages of the paper are notebooks in the project's repository, not in the installed package: get them by `git clone {urls[0] if urls else 'ADDRESS-OF-THE-REPOSITORY'}`, and give the command in that folder")
+    raise FileNotFoundError("the pages of the paper are notebooks in the project's repository, not in the installed "
+        f"package: get them by `git clone {urls[0] if urls else 'ADDRESS-OF-THE-REPOSITORY'}`, and give the command in "
+        "that folder")
 
+# %% ../../nbs/use/command.ipynb #b2f19d03
 def paper(
     argv:list[str], # arguments of the main job
 )->dict: # what `--json` prints
     "The sub-command `paper`: the main job in a process of its own."
     paper_place()
     rest = [w for w in argv if w != '--json']
-    job = subprocess.Popen([sys.executable, '-m', 'sparseattnnet.reproduce.main', *rest], stdout=None if len(rest) == len(argv) else 2)
+    job = subprocess.Popen([sys.executable, '-m', 'sparseattnnet.reproduce.main', *rest],
+        stdout=None if len(rest) == len(argv) else 2)
     try: code = job.wait()
     except KeyboardInterrupt as e:
         if 'SIGTERM' in e.args: job.terminate()
         job.wait()
         raise
     if code == 130: raise KeyboardInterrupt
-    if code: raise (WrongUse('the main job did not take these arguments; see above') if code == 2 else RuntimeError('the main job failed; see above'))
+    if code:
+        raise (WrongUse('the main job did not take these arguments; see above') if code == 2
+            else RuntimeError('the main job failed; see above'))
     return dict(arguments=rest)
 
 # %% ../../nbs/use/command.ipynb #3632ea20
 COMMANDS = {'train': (train, 'train on a folder of labelled images and keep the run'),
     'predict': (predict, 'classify images with a trained model and write a table'),
-    'paper': (paper, 'make the tables and figures of the paper (in a checkout of the project)')} # word -> function and what it does
+    'paper': (paper,
+    'make the tables and figures of the paper (in a checkout of the project)')} # word -> function and what it does
 
 def _front(argv): # the command without a sub-command
     from sparseattnnet import __version__
     words = '\n'.join(f'  {n:<9}{text}' for n, (_, text) in COMMANDS.items())
     p = Parser('', f'Classify cells from the few pixels that matter.\n\ncommands:\n{words}',
-        '  sparseattnnet train cells/\n  sparseattnnet predict outputs/runs/NAME new_cells/ -o predictions.csv\n  sparseattnnet train --help')
+        '  sparseattnnet train cells/\n  sparseattnnet predict outputs/runs/NAME new_cells/ -o predictions.csv\n  '
+        'sparseattnnet train --help')
     p.usage = f"sparseattnnet {{{','.join(COMMANDS)}}} …"
     p.add_argument('--version', action='version', version=f'sparseattnnet {__version__}')
     if argv and not argv[0].startswith('-'):
         from difflib import get_close_matches
         near = get_close_matches(argv[0], COMMANDS, 1)
-        raise WrongUse(f"{argv[0]!r} is no command: {f'did you mean {near[0]!r}? ' if near else ''}there are {', '.join(COMMANDS)}")
+        raise WrongUse(f"{argv[0]!r} is no command: {f'did you mean {near[0]!r}? ' if near else ''}there are "
+            f"{', '.join(COMMANDS)}")
     p.parse_args([w for w in argv if w != '--json'])
     raise WrongUse(f"which command? There are {', '.join(COMMANDS)}; `sparseattnnet --help` tells more")
 
 def _say(message, category=None, *rest, **more): print(f'Note: {message}', file=sys.stderr)
 
 def _sentence(e): # what a person reads of an error
-    if isinstance(e, KeyboardInterrupt): return 'Stopped. Nothing is half-written; the same command goes on, after the last whole epoch of a training.'
+    if isinstance(e, KeyboardInterrupt):
+        return 'Stopped. Nothing is half-written; the same command goes on, after the last whole epoch of a training.'
     return str(e) or type(e).__name__
 
 # %% ../../nbs/use/command.ipynb #868d739d
-_EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, ImportError, KeyboardInterrupt) # what a sentence explains
+_EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, ImportError,
+    KeyboardInterrupt) # what a sentence explains
 
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
@@ -248,14 +283,19 @@ def main(
     except _EXPECTED as e: error = e
     except Exception as e:
         traceback.print_exc()
-        error = RuntimeError(f'{type(e).__name__}: {e}. This is a fault of the program: please report it with the lines above')
+        error = RuntimeError(f'{type(e).__name__}: {e}. This is a fault of the program: please report it with the '
+            'lines above')
     code = exit_code(error)
     if error is not None: print(f"{'' if known else 'sparseattnnet: '}{_sentence(error)}", file=sys.stderr)
-    if asked: print(json.dumps(dict(command=argv[0] if known else '', status=code) | (done if error is None else dict(error=_sentence(error))), ensure_ascii=False), file=out)
+    if asked:
+        print(json.dumps(dict(command=argv[0] if known else '', status=code)
+            | (done if error is None else dict(error=_sentence(error))), ensure_ascii=False), file=out)
     return code
 
+# %% ../../nbs/use/command.ipynb #d81ce5f2
 def _help(argv):
-    if argv[0] == 'paper': return subprocess.run([sys.executable, '-m', 'sparseattnnet.reproduce.main', '--help']).returncode
+    if argv[0] == 'paper':
+        return subprocess.run([sys.executable, '-m', 'sparseattnnet.reproduce.main', '--help']).returncode
     {'train': train_parser, 'predict': predict_parser}[argv[0]]().print_help()
     return 0
 

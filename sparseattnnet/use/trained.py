@@ -18,21 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from ..data.datasets import project_root
-from ..data.images import GREY, RGB, ImageSet, find_table, list_images, open_image, resize_image, to_channels
-from ..data.images import _class_files
+from ..data.images import GREY, RGB, ImageSet, find_table, list_images, open_image
+from ..data.images import _class_files, resize_image, to_channels
 from ..learn.baselines import Baseline, build_baseline
 from ..learn.records import load_checkpoint
 from ..learn.run import pick_device
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import NEAR
+from ..package import needs
 
 # %% ../../nbs/use/trained.ipynb #af00b1dd
 def find_run(
     run:str|Path, # a run's folder, or its name
     out:str|Path='', # folder of results; '' is `outputs` of the project
 )->Path: # the folder with model.safetensors and model.json
-    "Where the weights of a run lie. FileNotFoundError for an unknown name, ValueError for a folder without a trained model."
-    if not isinstance(run, (str, Path)) or not str(run): raise ValueError(f"run={run!r}: expected a folder or the name of a run")
+    "Where a run's weights lie. FileNotFoundError for an unknown name, ValueError for a folder without a model."
+    if not isinstance(run, (str, Path)) or not str(run):
+        raise ValueError(f"run={run!r}: expected a folder or the name of a run")
     path, root = Path(run).expanduser(), Path(out) if out else project_root()/'outputs'
     if path.name in ('model.json', 'model.safetensors'): path = path.parent
     stores = [root/'runs', root/'reference'/'checkpoints']
@@ -53,20 +55,26 @@ def channels_first(
     x, # array or tensor (N, H, W), (N, C, H, W) or (N, H, W, C)
     channels:int=0, # number of channels that is expected; 0 where nobody knows
 ): # the same as (N, C, H, W)
-    "Put the channel axis where the project has it; ValueError where a shape is no batch of images or can be read in two ways."
+    "Put the channel axis first; ValueError where a shape is no batch of images or can be read in two ways."
     s = tuple(x.shape)
-    if len(s) == 2: raise ValueError(f"X of shape {s}: expected images, (N, H, W), (N, C, H, W) or (N, H, W, C); for one image pass X[None]")
-    if len(s) not in (3, 4): raise ValueError(f"X of shape {s}: expected (N, H, W), (N, C, H, W) or (N, H, W, C). Reshape your data")
+    if len(s) == 2:
+        raise ValueError(f"X of shape {s}: expected images, (N, H, W), (N, C, H, W) or (N, H, W, C); for one image "
+            "pass X[None]")
+    if len(s) not in (3, 4):
+        raise ValueError(f"X of shape {s}: expected (N, H, W), (N, C, H, W) or (N, H, W, C). Reshape your data")
     if not s[0]: raise ValueError(f"X of shape {s}: no images, expected at least one")
     if len(s) == 3: x, first = x[:, None], True
     elif channels and (s[1] == channels) != (s[3] == channels): first = s[1] == channels
     else:
         can = s[1] <= 16 and min(s[2:]) >= 8, s[3] <= 16 and min(s[1:3]) >= 8
         if can == (True, True): raise ValueError(f"X of shape {s}: axis 1 or axis 3 may be the channels; {ASK}")
-        if can == (False, False): raise ValueError(f"X of shape {s}: expected images of at least 8 × 8 pixels with 1 to 16 channels; {ASK}")
+        if can == (False, False):
+            raise ValueError(f"X of shape {s}: expected images of at least 8 × 8 pixels with 1 to 16 channels; {ASK}")
         first = can[0]
     x = x if first else (x.permute(0, 3, 1, 2) if isinstance(x, Tensor) else np.moveaxis(x, 3, 1))
-    if min(x.shape[2:]) < 8: raise ValueError(f"X of shape {s}: images of {x.shape[2]} × {x.shape[3]} pixels, expected at least 8 × 8. For one image pass X[None]")
+    if min(x.shape[2:]) < 8:
+        raise ValueError(f"X of shape {s}: images of {x.shape[2]} × {x.shape[3]} pixels, expected at least 8 × 8. For "
+            "one image pass X[None]")
     if channels and x.shape[1] != channels:
         raise ValueError(f"X of shape {s}: images of {x.shape[1]} channels, but the model was trained on {channels}")
     return x
@@ -83,16 +91,24 @@ def scale_images(
     said = f"this model expects raw values from {low.tolist()} to {high.tolist()}"
     if x.dtype == torch.bool or x.is_complex(): raise ValueError(f"X of type {x.dtype}: expected numbers; {said}")
     if x.dtype == torch.uint8:
-        if not (eight or unit): raise ValueError(f"X of type uint8, but {said}: pass the images as the instrument wrote them, not their 8-bit copies")
+        if not (eight or unit):
+            raise ValueError(f"X of type uint8, but {said}: pass the images as the instrument wrote them, not their "
+                "8-bit copies")
         low, high = low*0, high*0 + 255
     elif x.is_floating_point():
         least, most = (float(v) for v in x.detach().aminmax()) if x.numel() else (0., 0.)
-        if not (np.isfinite(least) and np.isfinite(most)): raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
+        if not (np.isfinite(least) and np.isfinite(most)):
+            raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
         if eight or unit:
-            if least < -NEAR or most > 1 + NEAR: raise ValueError(f"X holds floats from {least:g} to {most:g}: expected 8-bit images (uint8), or floats in [0, 1]")
+            if least < -NEAR or most > 1 + NEAR:
+                raise ValueError(f"X holds floats from {least:g} to {most:g}: expected 8-bit images (uint8), or floats "
+                    "in [0, 1]")
             low, high = low*0, high*0 + 1
-        elif most <= 1 and float(high.max()) > 10: raise ValueError(f"X holds floats from {least:g} to {most:g}, but {said}: do not scale the images yourself")
-    elif eight or unit: raise ValueError(f"X of type {x.dtype}: expected 8-bit images, so convert them by .astype('uint8') where they go from 0 to 255, or floats in [0, 1]")
+        elif most <= 1 and float(high.max()) > 10:
+            raise ValueError(f"X holds floats from {least:g} to {most:g}, but {said}: do not scale the images yourself")
+    elif eight or unit:
+        raise ValueError(f"X of type {x.dtype}: expected 8-bit images, so convert them by .astype('uint8') where they "
+            "go from 0 to 255, or floats in [0, 1]")
     low, factor = low.float(), (1/(high - low)).float()
     if low.ndim: low, factor = low[:, None, None], factor[:, None, None]
     return ((x.float() - low.to(x.device))*factor.to(x.device)).clamp(0, 1)
@@ -130,12 +146,16 @@ class TrainedModel(nn.Module):
     )->Tensor: # (N, C, H, W) float32 in [0, 1]
         "Raw images as the network takes them; ValueError for channels, sizes and values that do not fit."
         if isinstance(x, ImageSet):
-            if x.stacked and x.channel_names != self.channel_names: raise ValueError(f"images with the channels {', '.join(x.channel_names)}: the model was trained on {', '.join(self.channel_names)}")
+            if x.stacked and x.channel_names != self.channel_names:
+                raise ValueError(f"images with the channels {', '.join(x.channel_names)}: the model was trained on "
+                    f"{', '.join(self.channel_names)}")
             x = x.images
         x = channels_first(x if isinstance(x, Tensor) else as_array(x), self.channels)
         if self.size and tuple(x.shape[2:]) != self.size:
-            raise ValueError(f"X holds images of {x.shape[2]} × {x.shape[3]} pixels: the model was trained on {self.size[0]} × {self.size[1]}. "
-                             "Resize them with `sparseattnnet.data.images.resize_image`, or give their folder, which is resized as in training")
+            raise ValueError(f"X holds images of {x.shape[2]} × {x.shape[3]} pixels: the model was trained on "
+                f"{self.size[0]} × {self.size[1]}. "
+                             "Resize them with `sparseattnnet.data.images.resize_image`, or give their folder, which "
+                             "is resized as in training")
         return scale_images(x, self.value_range)
 
     def forward(self,
@@ -157,13 +177,19 @@ def as_array(
     x, # anything array-like: an array, a list of images of one size
 )->np.ndarray:
     "Images as one array; ValueError where they have different sizes or are no numbers."
-    if hasattr(x, 'tocoo'): raise ValueError("X is a sparse matrix: sparse input is not supported, expected images as a dense array")
+    if hasattr(x, 'tocoo'):
+        raise ValueError("X is a sparse matrix: sparse input is not supported, expected images as a dense array")
     try: a = np.asarray(x)
     except ValueError:
         sizes = sorted({tuple(np.shape(i)) for i in x})
-        raise ValueError(f"X is a list of images of {len(sizes)} shapes, such as {sizes[0]} and {sizes[1]}: resize them to one, or pass their folder") from None
-    if a.dtype.kind == 'c': raise ValueError(f"Complex data not supported: X of type {a.dtype}, expected real numbers; pass the phase or the modulus")
-    if a.dtype.kind not in 'biuf': raise ValueError(f"X is a {type(x).__name__} of type {a.dtype}: expected numbers, a folder, or a list of image files")
+        raise ValueError(f"X is a list of images of {len(sizes)} shapes, such as {sizes[0]} and {sizes[1]}: resize "
+            "them to one, or pass their folder") from None
+    if a.dtype.kind == 'c':
+        raise ValueError(f"Complex data not supported: X of type {a.dtype}, expected real numbers; pass the phase or "
+            "the modulus")
+    if a.dtype.kind not in 'biuf':
+        raise ValueError(f"X is a {type(x).__name__} of type {a.dtype}: expected numbers, a folder, or a list of image "
+            "files")
     return a
 
 def usable_device(
@@ -174,7 +200,8 @@ def usable_device(
         d = torch.device(pick_device(device))
         torch.empty(0, device=d)
     except (RuntimeError, AssertionError, AttributeError, TypeError) as e:
-        raise ValueError(f"device={device!r}: {str(e).splitlines()[0]}. Expected auto, cpu, cuda, or cuda:1 where there are two") from None
+        raise ValueError(f"device={device!r}: {str(e).splitlines()[0]}. Expected auto, cpu, cuda, or cuda:1 where "
+            "there are two") from None
     return str(d)
 
 # %% ../../nbs/use/trained.ipynb #628e2373
@@ -186,21 +213,28 @@ def _build(card, folder):
             net = build_baseline(c['name'], c['classes'], channels=card['channels'])
             if c.get('pretrained'): net = Baseline(net.net, net.name, net.in_channels, True)
         classes = c['classes']
-    except (KeyError, TypeError) as e: raise ValueError(f"{folder/'model.json'}: its configuration is not whole ({e!r}); save the checkpoint again") from None
-    if len(card['class_names']) != classes: raise ValueError(f"{folder/'model.json'}: {len(card['class_names'])} class names for {classes} classes; save the checkpoint again")
+    except (KeyError, TypeError) as e:
+        raise ValueError(f"{folder/'model.json'}: its configuration is not whole ({e!r}); save the checkpoint "
+            "again") from None
+    if len(card['class_names']) != classes:
+        raise ValueError(f"{folder/'model.json'}: {len(card['class_names'])} class names for {classes} classes; save "
+            "the checkpoint again")
     return net
 
+# %% ../../nbs/use/trained.ipynb #91d0e6ac
 def load(
     run:str|Path, # a run's folder, a saved classifier's, or the name of a run or of a published checkpoint
     device:str='cpu', # cpu, cuda, cuda:1 …, or auto
     out:str|Path='', # folder of results in which names are looked up; '' is `outputs` of the project
 )->TrainedModel: # ready for raw images
-    "A trained model with its card, value range and k. FileNotFoundError, ValueError say what is missing or does not fit."
+    "A trained model with its card, range and k. FileNotFoundError, ValueError say what is missing or does not fit."
     folder = find_run(run, out)
     weights, card = load_checkpoint(folder)
     net = _build(card, folder)
     try: net.load_state_dict(weights)
-    except RuntimeError as e: raise ValueError(f"{folder/'model.safetensors'}: weights of another network than model.json says ({str(e).splitlines()[-1].strip()})") from None
+    except RuntimeError as e:
+        raise ValueError(f"{folder/'model.safetensors'}: weights of another network than model.json says "
+            f"({str(e).splitlines()[-1].strip()})") from None
     model = TrainedModel(net, card).to(usable_device(device))
     model.folder = folder
     return model
@@ -215,7 +249,9 @@ def pick_engine(
     if engine not in ENGINES: raise ValueError(f"engine={engine!r}: choose one of {', '.join(map(repr, ENGINES))}")
     c = getattr(model.net, 'config', None)
     can = model.sparse and c.select == 'learned' and c.dim % 4 == 0 and model.device.type == 'cpu' and bool(model.size)
-    if engine == 'fast' and not can: raise ValueError("engine='fast': it runs SparseAttnNet with learned selection on the CPU; use 'auto' or 'torch' for this model")
+    if engine == 'fast' and not can:
+        raise ValueError("engine='fast': it runs SparseAttnNet with learned selection on the CPU; use 'auto' or "
+            "'torch' for this model")
     if engine == 'auto' and can:
         try: import numba
         except ImportError: can = False
@@ -225,7 +261,9 @@ def _softmax(logits): return torch.as_tensor(logits).float().softmax(1).cpu().nu
 
 def _probabilities(model, x, engine):
     if engine == 'torch':
-        with torch.inference_mode(): return _softmax(model.net(x.to(model.device), model.k).logits if model.sparse else model.net(x.to(model.device)))
+        with torch.inference_mode():
+            return _softmax(model.net(x.to(model.device), model.k).logits if model.sparse
+                else model.net(x.to(model.device)))
     if 'fast' not in model.engines:
         from sparseattnnet.deploy.fast import FastEngine
         model.engines['fast'] = FastEngine(model.net, *model.size, model.k, torch.get_num_threads())
@@ -278,19 +316,23 @@ def look(
     names:tuple=(), # what stands beside each image; () takes the labels of an ImageSet
 )->Looked:
     "What a model looked at; ValueError for a baseline, which looks at every pixel."
-    if not model.sparse: raise ValueError(f"{model.card['config'].get('name', 'this model')} looks at every pixel: only SparseAttnNet selects some")
+    if not model.sparse:
+        raise ValueError(f"{model.card['config'].get('name', 'this model')} looks at every pixel: only SparseAttnNet "
+            "selects some")
     if isinstance(x, ImageSet) and not names: names = tuple(x.class_names[y] for y in x.labels)
     x = model.prepare(x)
     if names and len(names) != len(x): raise ValueError(f"{len(names)} names for {len(x)} images: expected one each")
     with torch.inference_mode(): out = model.net(x.to(model.device), model.k)
-    chosen = torch.zeros(len(x), x[0, 0].numel(), dtype=torch.bool, device=out.idx.device).scatter(1, out.idx, True).view(-1, *x.shape[2:])
+    chosen = torch.zeros(len(x), x[0, 0].numel(), dtype=torch.bool,
+        device=out.idx.device).scatter(1, out.idx, True).view(-1, *x.shape[2:])
     fine = out.fine_map() if out.fine is not None else torch.zeros_like(out.coarse)
     arrays = (t.float().cpu().numpy() for t in (x, out.logits.float().softmax(1), out.coarse))
-    return Looked(*arrays, chosen.cpu().numpy(), fine.float().cpu().numpy(), model.class_names, tuple(names), model.pixel_um, model.channel_names)
+    return Looked(*arrays, chosen.cpu().numpy(), fine.float().cpu().numpy(), model.class_names, tuple(names),
+        model.pixel_um, model.channel_names)
 
 # %% ../../nbs/use/trained.ipynb #b2e0e8f1
 def _draw(seen, n):
-    import matplotlib.pyplot as plt
+    plt = needs('matplotlib.pyplot', 'paper')
     from sparseattnnet.judge.figures import CLASS_COLOURS, house_style, show_image
     house_style()
     fig, axes = plt.subplots(n, 5, figsize=(7.6, .25 + 1.5*n), squeeze=False, width_ratios=(1, 1, 1, 1, 1.3))
@@ -305,8 +347,10 @@ def _draw(seen, n):
         show_image(row[2], np.stack([np.where(seen.selected[i], w, .35*grey) for w in (grey, grey, grey)]), top[2])
         show_image(row[3], seen.fine[i], top[3], cmap='viridis', vmin=None, vmax=None)
         best = int(seen.probs[i].argmax())
-        row[4].barh(range(len(seen.class_names)), seen.probs[i], color=[CLASS_COLOURS[0] if j == best else '#BBBBBB' for j in range(len(seen.class_names))])
-        row[4].set(xlim=(0, 1), yticks=range(len(seen.class_names)), yticklabels=seen.class_names, title='probability' if i == 0 else '')
+        row[4].barh(range(len(seen.class_names)), seen.probs[i],
+            color=[CLASS_COLOURS[0] if j == best else '#BBBBBB' for j in range(len(seen.class_names))])
+        row[4].set(xlim=(0, 1), yticks=range(len(seen.class_names)), yticklabels=seen.class_names,
+            title='probability' if i == 0 else '')
         row[4].invert_yaxis()
     return fig
 
@@ -329,12 +373,15 @@ def image_files(
     else:
         folder = Path(source).expanduser()
         if not folder.exists(): raise FileNotFoundError(f"'{source}': no such folder or file, check the path")
-        if folder.is_file(): found = _table_files(folder, None) if folder.suffix.lower() in ('.csv', '.tsv') else [(folder.name, folder)]
+        if folder.is_file():
+            found = _table_files(folder, None) if folder.suffix.lower() in ('.csv', '.tsv') else [(folder.name, folder)]
         elif _channel_root(model, folder): found = _below(folder/model.channel_names[0])
         else: found = _table_files(folder, t) if (t := find_table(folder)) else _below(folder)
     kept = sorted((n, f) for n, f in found if not only or fnmatch(n, only))
     if kept: return kept
-    if found: raise ValueError(f"only='{only}' matches none of {len(found)} images: expected a pattern for names such as '{found[0][0]}'")
+    if found:
+        raise ValueError(f"only='{only}' matches none of {len(found)} images: expected a pattern for names such as "
+            f"'{found[0][0]}'")
     raise ValueError(f"no images in '{source}': expected PNG, JPEG, BMP, TIFF or NPY files, in it or in folders below")
 
 def _below(folder): return [(f.relative_to(folder).as_posix(), f) for f, _ in _class_files(folder)[0]]
@@ -357,12 +404,16 @@ def open_raw(
     if root is not None:
         parts = [open_image(root/c/Path(path).relative_to(root/names[0])) for c in names]
         parts = [to_channels(p, 1) if (p == p[:1]).all() else p for p in parts]
-        if {p.shape for p in parts} != {parts[0].shape} or len(parts[0]) != 1: raise ValueError(f"oddly typed: channels of the shapes {[p.shape for p in parts]}; expected one grey image in each folder")
+        if {p.shape for p in parts} != {parts[0].shape} or len(parts[0]) != 1:
+            raise ValueError(f"oddly typed: channels of the shapes {[p.shape for p in parts]}; expected one grey image "
+                "in each folder")
         x = np.concatenate(parts)
     else: x = open_image(path, names)
     if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
     if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
-    if len(x) != model.channels: raise ValueError(f"oddly typed: {len(x)} channels; the model was trained on {model.channels} ({', '.join(model.channel_names)})")
+    if len(x) != model.channels:
+        raise ValueError(f"oddly typed: {len(x)} channels; the model was trained on {model.channels} "
+            f"({', '.join(model.channel_names)})")
     x = resize_image(x, model.size) if model.size else x
     try: scale_images(x, model.value_range)
     except ValueError as e: raise ValueError(f"oddly typed: {e}") from None
@@ -396,5 +447,6 @@ def predict_files(
             probs = iter(_probabilities(model, torch.stack(good), engine) if good else ())
             for name, x in zip(names, got):
                 p = next(probs) if isinstance(x, Tensor) else None
-                yield FileVerdict(name, '' if p is None else model.class_names[int(p.argmax())], p, x if p is None else '')
+                yield FileVerdict(name, '' if p is None else model.class_names[int(p.argmax())], p,
+                    x if p is None else '')
             if tick: tick(len(names))
