@@ -221,7 +221,7 @@ class Check:
 
     def notebooks_step(self):
         "Every notebook runs from top to bottom, each in a process of its own."
-        order = {r: i for i, r in enumerate(('paper', 'reproduce', 'studies', 'judge', 'learn', 'deploy', 'data', 'method'))}
+        order = {r: i for i, r in enumerate(('paper', 'reproduce', 'studies', 'judge', 'learn', 'use', 'deploy', 'data', 'method'))}
         todo = sorted(self.notebooks, key=lambda p: (order.get(p.parent.name, 9), p.name))
         probe = f'import {PACKAGE}; print({PACKAGE}.__file__)'
         rc, text, _ = self.run([sys.executable, '-c', probe], self.temp)
