@@ -146,7 +146,7 @@ def parse_args(
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)
-    p.add_argument('--models', default='', help='models, comma separated, e.g. sparseattnnet:corrected,resnet50; default those of the manifest')
+    p.add_argument('--models', default='', help='models, comma separated, e.g. sparseattnnet:corrected,resnet50@0 (seed 0 alone); default those of the manifest')
     p.add_argument('--seeds', default='', help='seeds, comma separated; default those of the manifest: 0, in the full profile 0 to 4')
     p.add_argument('--artefacts', default='', help='only these, comma separated: names in nbs/paper/manifest.toml, places in the paper (table 1, figure 9), train for the trainings alone, or all')
     p.add_argument('--study', default='', choices=('', *DESIGNS), help='train the runs of a study and draw nothing')

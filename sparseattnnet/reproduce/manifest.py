@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PROFILES', 'WORDS', 'TYPED', 'STATUSES', 'Kind', 'Artefact', 'Manifest', 'ManifestError', 'load_manifest',
-           'split_model', 'set_jobs', 'kinds_of', 'jobs_of', 'published', 'artefact_status', 'artefact_table']
+           'split_model', 'seeds_of', 'set_jobs', 'kinds_of', 'jobs_of', 'published', 'artefact_status',
+           'artefact_table']
 
 # %% ../../nbs/reproduce/manifest.ipynb #96369640
 import itertools
@@ -150,12 +151,22 @@ def load_manifest(
 
 # %% ../../nbs/reproduce/manifest.ipynb #fd550759
 def split_model(
-    name:str, # e.g. sparseattnnet:corrected, or resnet50
+    name:str, # e.g. sparseattnnet:corrected, resnet50, or resnet50@0 with seeds of its own
 )->tuple[str, str]: # model and preset
     "A model's name and its preset; a baseline has the preset 'corrected' that nothing reads."
-    model, _, preset = name.strip().partition(':')
+    model, _, preset = name.strip().partition('@')[0].partition(':')
     if preset and model != 'sparseattnnet': raise ValueError(f"{name!r}: only sparseattnnet has presets")
     return model, preset or 'corrected'
+
+def seeds_of(
+    name:str, # a model, with its own seeds behind an @ (resnet50@0, or resnet50@0+1) or without
+    seeds:tuple[int, ...], # seeds of the other models
+)->tuple[int, ...]: # its seeds
+    "The seeds of one model: a dear one may have fewer than the others. ValueError for what is no number."
+    own = name.partition('@')[2]
+    try: return tuple(int(s) for s in own.split('+')) if own else tuple(seeds)
+    except ValueError:
+        raise ValueError(f"{name!r}: expected seeds behind the @, e.g. resnet50@0 or resnet50@0+1") from None
 
 def _job(m, kind, spec, given, parts=(), needs=(), cost=None):
     has, fixed = notebook_parameters(m.root/kind.notebook), kind.parameters | getattr(kind, spec.profile)
@@ -168,7 +179,9 @@ def _job(m, kind, spec, given, parts=(), needs=(), cost=None):
 # %% ../../nbs/reproduce/manifest.ipynb #867bf549
 def _trainings(m, spec, models, seeds, out):
     base, costs = Path(out) if out else project_root()/'outputs', m.train.seconds[spec.profile]
-    for s, model in itertools.product(seeds, models):
+    for s, asked in itertools.product(seeds, models):
+        if s not in seeds_of(asked, seeds): continue
+        model = asked.partition('@')[0].strip()
         parts = model.replace(':', '-'), f's{s}'
         j = _job(m, m.train, spec, dict(zip(('model', 'preset'), split_model(model)), seed=s, out=out, note_run=''), parts, cost=costs.get(model, costs['other']))
         j.parameters['note_run'] = str(base/'notebooks'/f'{j.name}.run.json')
