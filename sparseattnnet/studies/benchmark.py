@@ -89,7 +89,7 @@ def front_changes(
     modality:str, # modality of the images, e.g. 'hologram'
 )->dict: # fields of a preset, set differently
     "How training changes a preset for a modality."
-    seen = types.SimpleNamespace(modality=modality, shape=(1, 8, 8), class_names=('a', 'b'))
+    seen = types.SimpleNamespace(modality=modality, shape=(1, 8, 8), class_names=('a', 'b'), stacked=False)
     own, plain = (config_to_dict(c) for c in (config_for('corrected', seen), preset('corrected', channels=1, classes=2)))
     return {n: v for n, v in own.items() if v != plain[n]}
 
