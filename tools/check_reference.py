@@ -38,7 +38,7 @@ def run_faults(record, store):
 
 def in_table_order(records, parameters):
     "The records as the notebook had them: by model, then by seed."
-    names = [m.strip() for m in parameters['models'].split(',')]
+    names = [m.partition('@')[0].strip() for m in parameters['models'].split(',')]
     def place(r):
         full = f"{r['model']}:{r['preset']}" if r['preset'] else r['model']
         return names.index(full if full in names else r['model']), r['seed']
