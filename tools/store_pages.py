@@ -27,7 +27,7 @@ def small_picture(data):
     from PIL import Image
     image, out = Image.open(io.BytesIO(base64.b64decode(join(data)))).convert('RGB'), io.BytesIO()
     image.quantize(256, method=Image.Quantize.MEDIANCUT).save(out, 'PNG', optimize=True)
-    return base64.b64encode(out.getvalue()).decode() + '\n'
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def kept_output(o):
