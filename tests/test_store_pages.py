@@ -34,14 +34,14 @@ def project(tmp_path):
     cells = code('aa', "dataset:str = 'opd'\nprofile:str = 'smoke'\nout:str = ''", tags=['parameters']), code('bb', 'dataset, profile, out')
     ran = [code('aa', cells[0]['source'], tags=['parameters']), code('injected', "profile = 'quick'"), code('bb', cells[1]['source'],
         text('42'), dict(output_type='stream', name='stderr', text='a warning'),
-        dict(output_type='stream', name='stdout', text='kept\nwritten to /home/anna/x\n'),
+        dict(output_type='stream', name='stdout', text='kept\nwritten to /home/somebody/x\n'),
         text('bar', **{'application/vnd.jupyter.widget-view+json': {}}),
         dict(output_type='display_data', data={'image/png': picture()}, metadata={}))]
     for at, cells in ((PAGE, cells), ('outputs/notebooks/toy_quick.ipynb', ran)):
         (tmp_path/at).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/at).write_text(json.dumps(dict(cells=list(cells), metadata={}, nbformat=4, nbformat_minor=5)))
     (tmp_path/'outputs/notebooks/toy_quick.job.json').write_text(json.dumps(dict(notebook=PAGE,
-        parameters=dict(dataset='opd', profile='quick', out='/home/anna'))))
+        parameters=dict(dataset='opd', profile='quick', out='/home/somebody'))))
     return tmp_path
 
 
