@@ -29,7 +29,7 @@ from ..package import needs
 
 # %% ../../nbs/use/trained.ipynb #af00b1dd
 def find_run(
-    run:str|Path, # a run's folder, or its name
+    run:str|Path, # a run's folder, its name, or the beginning of a name that no other run shares
     out:str|Path='', # folder of results; '' is `outputs` of the project
 )->Path: # the folder with model.safetensors and model.json
     "Where a run's weights lie. FileNotFoundError for an unknown name, ValueError for a folder without a model."
@@ -44,6 +44,9 @@ def find_run(
         raise ValueError(f"run='{run}': the folder is there, but holds no model.json. Expected a run that has ended; "
                          "give the same `train` command again, and it goes on")
     names = sorted({p.name for s in stores if s.is_dir() for p in s.iterdir() if (p/'model.json').is_file()})
+    if len(starts := [n for n in names if n.startswith(path.name)]) == 1: return find_run(starts[0], out)
+    if starts: raise FileNotFoundError(f"run='{run}': {len(starts)} runs begin like this, give more of the name: "
+                                       f"{', '.join(starts[:3])}{' …' if len(starts) > 3 else ''}")
     near = get_close_matches(path.name, names, 3, .3)
     hint = f"Close to it: {', '.join(near)}" if near else f"There are {len(names)} runs in '{root.name}'"
     raise FileNotFoundError(f"run='{run}': no such folder, and no run of that name. {hint}")
