@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['epoch_seed', 'epoch_batches', 'own_seed', 'training_batch', 'loss_parts', 'one_cycle', 'update_ema', 'predict',
-           'Progress', 'keep_memory', 'NonFiniteLoss', 'make_k_scheduler', 'fit']
+           'Progress', 'keep_memory', 'NonFiniteLoss', 'draw_k', 'make_k_scheduler', 'fit']
 
 # %% ../../nbs/learn/loop.ipynb #bef8ff74
 import dataclasses
@@ -85,7 +85,12 @@ def loss_parts(
         f = L.contrastive_loss if c.contrastive == 'printed' else L.supcon_loss
         parts['contrast'], seen['no_positive'] = f(out.fused, y, c.tau)
         weights['contrast'] = c.lambda_contrast
-    if c.distill != 'none' and out.fine is not None:
+    if c.distill == 'influence':
+        there = out.coarse_logits.flatten(1).gather(1, out.explored.idx)
+        parts['explore'] = L.focal_loss(out.explored.logits, y, alpha, c.gamma)
+        parts['distill'] = L.distillation_selected(there, out.explored.influence + 1e-12)
+        weights |= {'explore': c.lambda_explore, 'distill': c.lambda_distill}
+    elif c.distill != 'none' and out.fine is not None:
         parts['distill'] = (L.distillation_loss(out.coarse, out.fine_map(), c.emphasis) if c.distill == 'printed' else
             L.distillation_selected(out.coarse_logits.flatten(1).gather(1, out.idx), out.fine))
         weights['distill'] = c.lambda_distill
@@ -210,13 +215,23 @@ def keep_memory()->bool: # True where the C library took the hint
 class NonFiniteLoss(FloatingPointError):
     "Raised when a loss is infinite or not a number; its message names the images of the batch."
 
+def draw_k(
+    config:SparseAttnConfig, # the method's configuration
+    k:int, # what the k-scheduler says
+    n:int, # pixels of an image
+)->int: # k of one training step
+    "k itself, or, where `k_low` is set, a number drawn evenly on a logarithmic scale, so that one model serves any k."
+    if not config.k_low: return k
+    low, high = math.log(config.k_low), math.log(config.k_high)
+    return max(2, min(n, round(n*math.exp(low + (high - low)*torch.rand(()).item()))))
+
 def _train_epoch(model, mean, opt, batches, labels, alpha, k_sched, k, amp, device, step, progress, ids, rate=None):
     config, sums, n = getattr(model, 'config', None), {}, 0
     model.train()
     for b, x in batches:
         x, y = x.to(device, memory_format=torch.channels_last), labels[b].to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=amp):
-            out = model(x, k) if config else model(x)
+            out = model(x, draw_k(config, k, x[0, 0].numel())) if config else model(x)
         parts, weights, seen = loss_parts(_float(out), y, alpha, config)
         try: loss = L.total_loss(parts, weights)
         except FloatingPointError as e:
@@ -235,7 +250,12 @@ def _train_epoch(model, mean, opt, batches, labels, alpha, k_sched, k, amp, devi
 def _set_rate(opt, lr):
     for g in opt.param_groups: g['lr'] = lr
 
-def _float(out): return out._replace(logits=out.logits.float(), fused=out.fused.float(), coarse_logits=out.coarse_logits.float()) if hasattr(out, 'logits') else out.float()
+def _float(out):
+    if not hasattr(out, 'logits'): return out.float()
+    seen = out.explored and out.explored._replace(logits=out.explored.logits.float(),
+                                                  influence=out.explored.influence.float())
+    return out._replace(logits=out.logits.float(), fused=out.fused.float(), coarse_logits=out.coarse_logits.float(),
+                        explored=seen)
 
 # %% ../../nbs/learn/loop.ipynb #965f0868
 def make_k_scheduler(

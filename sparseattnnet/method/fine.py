@@ -34,9 +34,11 @@ def read_out(
     K:Tensor, # keys, (B, H, k+1, d)
     V:Tensor, # values, shared over heads, (B, k+1, D_v)
     eps:float=1e-6, # ε of Eq. 9
+    weight:Tensor|None=None, # how often each token is counted, (B, k+1); None is once
 )->tuple[Tensor,Tensor]: # z_fine (B, D_v), A (B, H, k+1, d)
     "Eqs. 9–13 as printed: every query and every output is computed, the last one read."
     K_plus = K.relu() + eps
+    if weight is not None: K_plus = K_plus*weight[:, None, :, None]
     A = K_plus/K_plus.sum(2, keepdim=True)
     C = torch.einsum('bhjd,bjv->bhdv', A, V)
     O = torch.einsum('bhid,bhdv->bhiv', Q, C)
@@ -55,19 +57,21 @@ def fine_attention(
     return read_out(Q, K, E @ W_v, eps)
 
 # %% ../../nbs/method/fine.ipynb #1f868b56
-def _literal(layer, e, gate):
+def _literal(layer, e, gate, weight):
     if gate is not None: e = e*gate[..., None]
     E = torch.cat([e, layer.cls.expand(len(e), 1, -1)], 1)
     Q, K = (f(E).unflatten(2, (layer.heads, -1)).transpose(1, 2) for f in (layer.to_q, layer.to_k))
-    z, A = read_out(Q, K, layer.to_v(E), layer.eps)
+    if weight is not None: weight = torch.cat([weight, torch.ones_like(weight[:, :1])], 1)
+    z, A = read_out(Q, K, layer.to_v(E), layer.eps, weight)
     return z, A.mean((1, 3))[:, :-1]
 
 # %% ../../nbs/method/fine.ipynb #0b61a32d
-def _pool(R, R_cls, q, e, e_cls, W_v, heads, eps, gate=None):
+def _pool(R, R_cls, q, e, e_cls, W_v, heads, eps, gate=None, weight=None):
     g = e.new_ones(e.shape[:2]) if gate is None else gate
-    s = (g[:, None] @ R)[:, 0] + R_cls + (e.shape[1] + 1)*eps
+    v = e.new_ones(e.shape[:2]) if weight is None else weight
+    s = ((g*v)[:, None] @ R)[:, 0] + R_cls + (v.sum(1, keepdim=True) + 1)*eps
     u = torch.stack([(q/heads).expand_as(s), torch.full_like(s, 1/s.shape[1])], 2)/s[..., None]
-    w = g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True)
+    w = v[..., None]*(g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True))
     w_cls = ((R_cls + eps).expand_as(s)[:, None] @ u)[:, 0]
     pooled = ((g*w[..., 0])[:, None] @ e)[:, 0] + w_cls[:, :1]*e_cls
     return pooled @ W_v, w[..., 1], w_cls[:, 1]
@@ -88,10 +92,19 @@ def cls_attention(
     return z, torch.cat([a, a_cls[:, None]], 1)
 
 # %% ../../nbs/method/fine.ipynb #3c8fc979
-def _fast(layer, e, gate):
+def _fast(layer, e, gate, weight):
     q, k = (layer.cls @ f.weight.T for f in (layer.to_q, layer.to_k))
-    z, a, _ = _pool(layer.to_k(e).relu_(), k.relu(), q, e, layer.cls, layer.to_v.weight.T, layer.heads, layer.eps, gate)
+    R = layer.to_k(e).relu_()
+    z, a, _ = _pool(R, k.relu(), q, e, layer.cls, layer.to_v.weight.T, layer.heads, layer.eps, gate, weight)
     return z, a
+
+def _check_row(name, v, e, what):
+    if v is None: return
+    if v.shape != e.shape[:2]:
+        raise ValueError(f"{name} of shape {tuple(v.shape)} for tokens {tuple(e.shape)}: expected {tuple(e.shape[:2])}, "
+                         "one a pixel")
+    if not torch.compiler.is_compiling() and (v < 0).any():
+        raise ValueError(f"{name} reaches down to {v.min():g}: expected values ≥ 0, such as {what}")
 
 # %% ../../nbs/method/fine.ipynb #95e280b9
 class FineAttention(nn.Module):
@@ -112,12 +125,13 @@ class FineAttention(nn.Module):
     def forward(self,
         e:Tensor, # tokens of the selected pixels, (B, k, dim)
         gate:Tensor|None=None, # A_coarse at these pixels, (B, k), ≥ 0; None leaves the tokens as they are
+        weight:Tensor|None=None, # how often each token is counted, (B, k), ≥ 0; None is once
     )->tuple[Tensor,Tensor]: # z_fine (B, dim), A_fine (B, k)
         dim = len(self.cls)
         if e.ndim != 3 or e.shape[2] != dim: raise ValueError(f"tokens of shape {tuple(e.shape)}: expected (B, k, {dim})")
-        if gate is not None and gate.shape != e.shape[:2]: raise ValueError(f"gate of shape {tuple(gate.shape)} for tokens {tuple(e.shape)}: expected {tuple(e.shape[:2])}, one a pixel")
-        if gate is not None and not torch.compiler.is_compiling() and (gate < 0).any(): raise ValueError(f"gate reaches down to {gate.min():g}: expected values ≥ 0, such as a sigmoid")
-        return (_literal if self.literal else _fast)(self, e, gate)
+        _check_row('gate', gate, e, 'a sigmoid')
+        _check_row('weight', weight, e, 'one over a probability')
+        return (_literal if self.literal else _fast)(self, e, gate, weight)
 
 # %% ../../nbs/method/fine.ipynb #2e9b61e1
 @torch.no_grad
