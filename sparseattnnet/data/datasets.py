@@ -79,6 +79,7 @@ PROFILES = {
     'smoke': {'opd': (24, 20, 22), 'holo': (24, 20, 22), 'event': (33, 33), 'wbc': (8, 12, 16, 10, 20)},
     'quick': {'opd': (545, 457, 498), 'holo': (545, 457, 498), 'event': (752, 748), 'wbc': (60, 80, 140, 80, 240)},
     'full': {d.name: d.paper_counts for d in DATASETS.values() if d.simulator}}
+PROFILES['converged'] = PROFILES['full'] # as many images, another length of training
 
 # %% ../../nbs/data/datasets.ipynb #ea416815
 _MARK = re.compile(r'^lib_name\s*=\s*sparseattnnet\s*$', re.M)
