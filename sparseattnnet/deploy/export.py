@@ -28,6 +28,7 @@ from ..learn import records as R
 from ..method.coarse import cell_index
 from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording, without_autocast
 from ..method.model import SparseAttnNet, config_from_dict
+from ..method.sampler import dither_pattern, gumbel
 
 # %% ../../nbs/deploy/export.ipynb #a373c6b4
 def _tensor(a): return torch.tensor(np.asarray(a), dtype=torch.float32)
@@ -66,6 +67,7 @@ def _fold_fine(self:FoldedNet, model):
     for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2, b2=to_k @ b2,
         at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
     self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
+    if c.dither: self.register_buffer('noise', gumbel(dither_pattern(self.H, self.W)))
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e
 TENSORRT_K, HEAP = 3840, .725 # largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power
@@ -94,16 +96,28 @@ def _tokens(self:FoldedNet, x, features, idx): # (B, k, width of a token)
     return torch.cat(parts, 2)
 
 @patch
+def _weights(self:FoldedNet, ranked, scores, idx): # how often each selected pixel counts (B, k)
+    n = self.H*self.W
+    if self.k == n or not self.config.dither: return torch.full_like(scores[:, :self.k], n/self.k)
+    bar = ranked.gather(1, idx).amin(1, keepdim=True)
+    odds = (scores.gather(1, idx)/self.config.dither - bar).clamp(-60, 60).exp()
+    w = 1/(1 - (-odds).exp()).clamp_min(1e-7)
+    return w*(n/w.sum(1, keepdim=True))
+
+@patch
 def _read(self:FoldedNet, x, features, scores):
     c, attention = self.config, scores.sigmoid()
     ask = asked_pixels(self.k, self.H*self.W) if torch.onnx.is_in_onnx_export() else self.k
-    idx = (attention if c.select_on == 'attention' else scores).topk(ask, 1).indices[:, :self.k]
+    ranked = attention if c.select_on == 'attention' else scores
+    if c.dither: ranked = ranked/c.dither + self.noise
+    idx = ranked.topk(ask, 1).indices[:, :self.k]
     with without_autocast(x): h = F.linear(self._tokens(x, features, idx), self.w1, self.b1).relu()
     r = F.linear(h, self.w2, self.b2).relu()
     g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
-    s = (g[:, None] @ r)[:, 0] + self.at_cls + (self.k + 1)*self.eps
+    v = self._weights(ranked, scores, idx) if c.weigh else torch.ones_like(g)
+    s = ((g*v)[:, None] @ r)[:, 0] + self.at_cls + (v.sum(1, keepdim=True) + 1)*self.eps
     u = self.query/s
-    w = g*(g*(r @ u[:, :, None])[:, :, 0] + self.eps*u.sum(1, keepdim=True))
+    w = g*v*(g*(r @ u[:, :, None])[:, :, 0] + self.eps*u.sum(1, keepdim=True))
     return idx, [(w[:, None] @ h)[:, 0], w.sum(1, keepdim=True), ((self.at_cls + self.eps)*u).sum(1, keepdim=True)]
 
 # %% ../../nbs/deploy/export.ipynb #20652d91
@@ -117,7 +131,10 @@ def _map(self:FoldedNet, x): # coarse features, scores of all pixels
     head = self.layers[-1]
     for l, (p, stride, groups) in zip(self.layers[:-1], self.how): x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, l.weight, l.bias, stride, 0, 1, groups).relu()
     m = F.conv2d(x, head.weight, head.bias)
-    return x, F.pixel_shuffle(m.relu() if self.relu else m, self.cell)[:, 0, :self.H, :self.W].flatten(1)
+    m = m.relu() if self.relu else m
+    if self.config.coarse_up == 'shuffle': m = F.pixel_shuffle(m, self.cell)
+    elif self.cell > 1: m = F.interpolate(m, size=(m.shape[2]*self.cell, m.shape[3]*self.cell), mode='bilinear')
+    return x, m[:, 0, :self.H, :self.W].flatten(1)
 
 @patch
 def forward(self:FoldedNet,

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['CONV', 'DEAL', 'SPILL', 'INF', 'TOP', 'Planes', 'Plan', 'Coarse', 'plan_coarse', 'run_coarse', 'unfold_map',
-           'make_keys', 'bisect', 'bracket', 'kth_key', 'round_few', 'sigmoid', 'tie_range', 'select', 'Fine',
-           'plan_fine', 'fill_gates', 'value_row', 'token_rows', 'embed_rows', 'read_out', 'mean_features', 'classify',
-           'in_range', 'Room', 'run_images', 'run_fine', 'FastOutput', 'FastEngine', 'load_fast']
+           'enlarge_map', 'make_keys', 'bisect', 'bracket', 'kth_key', 'round_few', 'sigmoid', 'tie_range', 'select',
+           'Fine', 'plan_fine', 'fill_gates', 'add_noise', 'fill_weights', 'value_row', 'token_rows', 'embed_rows',
+           'read_out', 'mean_features', 'classify', 'in_range', 'Room', 'run_images', 'run_fine', 'FastOutput',
+           'FastEngine', 'load_fast']
 
 # %% ../../nbs/deploy/fast.ipynb #a8fe3374
 import os
@@ -20,7 +21,7 @@ import torch
 from fastcore.basics import patch
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import NEAR, out_of_range
-from ..method.sampler import resolve_k
+from ..method.sampler import dither_pattern, gumbel, resolve_k
 from .fold import EPS, Head, _double, _single, fold_norm, plan_head
 from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys, weigh_rows
 
@@ -245,6 +246,31 @@ def unfold_map(
         elif cell == 2: braid_2(src, p.stride, n, line)
         else: braid_1(src, p.stride, n, line)
 
+# %% ../../nbs/deploy/fast.ipynb #3e709efd
+@jit
+def enlarge_map(
+    m, # memory
+    p, # planes of the map: one value per cell
+    cell, # side of a cell, pixels: 1, 2 or 4
+    H, # image height, px
+    W, # image width, px
+    out, # float32 (H*W,)
+    row, # float32, room for the cells of a line
+):
+    "The map at full resolution, line by line: bilinear between the centres of the cells, cropped to the image."
+    share = np.float32(1)/np.float32(cell)
+    for y in range(H):
+        v = max((np.float32(y) + np.float32(.5))*share - np.float32(.5), np.float32(0))
+        top = int(v)
+        low, f = min(top + 1, p.rows - 1), v - np.float32(top)
+        a, b = p.base + (top + p.pad)*p.pitch + p.pad, p.base + (low + p.pad)*p.pitch + p.pad
+        for j in range(p.cols): row[j] = (np.float32(1) - f)*m[a + j] + f*m[b + j]
+        for x in range(W):
+            u = max((np.float32(x) + np.float32(.5))*share - np.float32(.5), np.float32(0))
+            left = int(u)
+            g = u - np.float32(left)
+            out[y*W + x] = (np.float32(1) - g)*row[left] + g*row[min(left + 1, p.cols - 1)]
+
 # %% ../../nbs/deploy/fast.ipynb #64ac34b4
 INF = np.int32(0x7F800000)
 
@@ -409,8 +435,15 @@ class Fine(NamedTuple):
     cls:tuple # rectified keys of CLS, its query over the number of heads, 1 over the number of keys, and 0; float32
     scores:int # where the map goes
     gates:int # where the gates go
+    smooth:bool # the map is bilinear, not shuffled
+    temperature:np.float32 # of a dithered selection; 0 where it is none
+    noise:np.ndarray # float32 (H*W,), the pattern as Gumbel noise; empty where it is none
+    weigh:bool # count a selected pixel for all that it stands for
+    counted:np.float32 # how many tokens the selected ones are counted for
 
 # %% ../../nbs/deploy/fast.ipynb #8b67f2ac
+def _noise(c, H, W): return _single(gumbel(dither_pattern(H, W)).numpy()) if c.dither else np.empty(0, np.float32)
+
 def plan_fine(
     model:SparseAttnNet, # a trained model, with a fine branch
     coarse:Coarse, # its coarse net
@@ -433,7 +466,8 @@ def plan_fine(
     cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
     gray = int(c.tokens == 'gray' and c.channels > 1)*(2 if c.channels == 3 and c.rgb else 1)
     flags = c.select_on == 'attention', gray, c.pos_dim > 0, c.enrich, c.gate
-    return Fine(k, tiles, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(tiles*TILE))
+    return Fine(k, tiles, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(tiles*TILE),
+        c.coarse_up == 'bilinear', np.float32(c.dither), _noise(c, H, W), c.weigh, np.float32(H*W if c.weigh else k))
 
 # %% ../../nbs/deploy/fast.ipynb #430b0ebd
 @jit
@@ -450,6 +484,40 @@ def fill_gates(
     for j in range(n): gates[j] = scores[idx[j]] if gated else np.float32(1)
     if gated: logistic_row(gates.ctypes.data, n)
     gates[k:] = 0
+
+# %% ../../nbs/deploy/fast.ipynb #c17064e7
+@jit
+def add_noise(
+    scores, # float32 (n,)
+    temperature, # float32, above 0
+    noise, # float32 (n,)
+    noisy, # float32 (n,), written
+):
+    "What a dithered selection ranks: scores/temperature + noise."
+    for i in range(len(scores)): noisy[i] = scores[i]/temperature + noise[i]
+
+@jit
+def fill_weights(
+    scores, # float32 (n,)
+    noisy, # float32 (n,), what was ranked
+    temperature, # float32, above 0
+    idx, # int32, selected pixels; filled up to whole tiles
+    k, # how many they are
+    weights, # float32, whole tiles, written; 0 behind the k-th
+):
+    "How often each selected pixel counts: one over the probability that it was selected, scaled to a sum of n."
+    n, many, bar, total = len(scores), len(weights), np.float32(np.inf), 0.
+    idx[k:many] = idx[k - 1]
+    weights[k:] = 0
+    if k == n:
+        weights[:k] = 1
+        return
+    for j in range(k): bar = min(bar, noisy[idx[j]])
+    for j in range(k):
+        odds = np.exp(min(max(scores[idx[j]]/temperature - bar, np.float32(-60)), np.float32(60)))
+        weights[j] = np.float32(-1)/np.expm1(-odds)
+        total += weights[j]
+    for j in range(k): weights[j] *= np.float32(n/total)
 
 # %% ../../nbs/deploy/fast.ipynb #6e6c03bc
 @quick_jit
@@ -538,7 +606,7 @@ def read_out(
     (_, h, r, w), (_, n_hidden, n_keys), k, am = net.rows, net.sizes, net.k, m.ctypes.data
     at_cls, query, mean, none = net.cls
     for c in range(n_keys):
-        s = sums[c].sum() + at_cls[c] + (k + 1)*EPS
+        s = sums[c].sum() + at_cls[c] + (net.counted + 1)*EPS
         u[0, c], u[1, c] = query[c]/s, mean[c]/s
     sums[:] = 0
     weights, total = m[w:w + TILE], np.float32(0)
@@ -548,9 +616,9 @@ def read_out(
             shifted_sums(am + 4*w, TILE, am + 4*(r + t*n_keys*TILE), net.taps[2].ctypes.data, n_keys, u[i - 1].ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, TILE)
             extra = EPS*u[i - 1].sum()
             if i == 2:
-                for j in range(min(TILE, k - t*TILE)): attention[t*TILE + j] = gates[j]*weights[j] + extra
+                for j in range(min(TILE, k - t*TILE)): attention[t*TILE + j] = gates[j]*weights[j] + (gates[j]*extra if net.weigh else extra)
         for j in range(TILE):
-            weights[j] = gates[j]*(gates[j]*weights[j] + extra)
+            weights[j] = gates[j]*((weights[j] if net.weigh else gates[j]*weights[j]) + extra)
             total += weights[j]
         weigh_rows(am + 4*(h + t*n_hidden*TILE), n_hidden, am + 4*w, sums.ctypes.data)
     for d in range(n_hidden): out[d] = sums[d].sum()
@@ -615,6 +683,8 @@ class Room(NamedTuple):
     sums:np.ndarray # float32 (rows, LANES)
     v:np.ndarray # float32, what the classifier reads
     hidden:np.ndarray # float32
+    noisy:np.ndarray # float32 (n,), what a dithered selection ranks; empty where it is none
+    row:np.ndarray # float32, a line of cells
 
 # %% ../../nbs/deploy/fast.ipynb #2abc3475
 @jit
@@ -654,11 +724,16 @@ def run_fine(
     "Select, embed, read out; returns False where a score is NaN."
     m, k, (C, H, W), sums = room.memory, fine.k, image.shape, room.sums
     scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + fine.tiles*TILE]
-    unfold_map(m, coarse.map, coarse.cell, H, W, scores)
-    if select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one) == 0: return False
+    if fine.smooth: enlarge_map(m, coarse.map, coarse.cell, H, W, scores, room.row)
+    else: unfold_map(m, coarse.map, coarse.cell, H, W, scores)
+    dithered = len(fine.noise) > 0
+    ranked = room.noisy if dithered else scores
+    if dithered: add_noise(scores, fine.temperature, fine.noise, ranked)
+    if select(ranked, k, fine.flags[0], room.keys, room.spare, room.idx, room.one) == 0: return False
     if len(idx): idx[0] = room.idx[:k]
     if not use: return True
-    fill_gates(scores, room.idx, k, fine.flags[4], gates)
+    if dithered and fine.weigh: fill_weights(scores, ranked, fine.temperature, room.idx, k, gates)
+    else: fill_gates(scores, room.idx, k, fine.flags[4], gates)
     sums[:] = 0
     for t in range(fine.tiles):
         token_rows(m, fine, coarse.features, image.reshape(C, H*W), room.idx[t*TILE:(t + 1)*TILE], room.place)
@@ -684,6 +759,9 @@ class FastEngine:
     ):
         c, k = model.config, resolve_k(model.default_k(H, W) if k is None else k, H*W)
         if c.select != 'learned': raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use torch")
+        if c.weigh and (c.gate or not c.dither) or c.dither and c.select_on == 'attention':
+            raise ValueError(f"dither={c.dither}, weigh={c.weigh}, gate={c.gate}, select_on={c.select_on!r}: the fast engine "
+                "weighs dithered selections on logits, without a gate; run this model with torch")
         if c.use_fine and c.dim % 4: raise ValueError(f"dim={c.dim}: the fast engine lays tokens out four numbers at a time; train with a dim that 4 divides, or run this model in torch or ONNX Runtime")
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8")
         if threads < 0: raise ValueError(f"threads={threads}: expected 1 or more, or 0 for all cores")
@@ -706,7 +784,8 @@ def _room(self:FastEngine):
     keys = np.full(round_up(n, LANES), LOWEST, np.int32)
     floats = lambda *s: np.zeros(s, np.float32)
     return Room(floats(self.size), keys, ints(len(keys)), ints(max(n, self.fine.tiles*TILE) + LANES), ints(TILE), ints(1), floats(2, self.fine.sizes[2]),
-        floats(max(self.fine.sizes[1:]), LANES), floats(len(self.head.hidden)), floats(len(self.head.hidden_bias)))
+        floats(max(self.fine.sizes[1:]), LANES), floats(len(self.head.hidden)), floats(len(self.head.hidden_bias)),
+        floats(len(self.fine.noise)), floats(self.shape[2] + 1))
 
 @patch
 def _take(self:FastEngine, many): # rooms that no other call has

@@ -354,6 +354,9 @@ class FusedNet(FoldedNet):
         k:int, # pixels to select
         numbers:str='float32', # a key of `NUMBERS`
     ):
+        if model.config.dither or model.config.weigh or model.config.coarse_up != 'shuffle':
+            raise ValueError(f"preset={model.config.preset!r}: the kernels know neither dithered selections nor smooth maps; "
+                             "use FoldedNet")
         if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
         if triton is None: raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on Linux, or use FoldedNet")
         if numbers not in NUMBERS: raise ValueError(f"numbers={numbers!r}: expected one of {', '.join(NUMBERS)}")
