@@ -67,11 +67,13 @@ def _literal(layer, e, gate, weight):
 
 # %% ../../nbs/method/fine.ipynb #0b61a32d
 def _pool(R, R_cls, q, e, e_cls, W_v, heads, eps, gate=None, weight=None):
-    g = e.new_ones(e.shape[:2]) if gate is None else gate
-    v = e.new_ones(e.shape[:2]) if weight is None else weight
-    s = ((g*v)[:, None] @ R)[:, 0] + R_cls + (v.sum(1, keepdim=True) + 1)*eps
+    g, many = e.new_ones(e.shape[:2]) if gate is None else gate, e.shape[1] + 1
+    by = g if weight is None else g*weight
+    if weight is not None: many = weight.sum(1, keepdim=True) + 1
+    s = (by[:, None] @ R)[:, 0] + R_cls + many*eps
     u = torch.stack([(q/heads).expand_as(s), torch.full_like(s, 1/s.shape[1])], 2)/s[..., None]
-    w = v[..., None]*(g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True))
+    w = g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True)
+    if weight is not None: w = w*weight[..., None]
     w_cls = ((R_cls + eps).expand_as(s)[:, None] @ u)[:, 0]
     pooled = ((g*w[..., 0])[:, None] @ e)[:, 0] + w_cls[:, :1]*e_cls
     return pooled @ W_v, w[..., 1], w_cls[:, 1]

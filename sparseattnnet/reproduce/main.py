@@ -21,7 +21,7 @@ from ..learn import records as R
 from ..learn import store as ST
 from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, spec_of, train_run
 from .jobs import job_fingerprints, jobs_at_once, run_jobs
-from .manifest import jobs_of, load_manifest, published, set_jobs, split_model
+from .manifest import PROFILES, jobs_of, load_manifest, published, set_jobs, split_model
 from .runner import Job, ParameterError, check_parameters, notebook_parameters
 from ..studies.ablation import DESIGNS, SHARES, Planned, plan_arms, rough_seconds
 
@@ -142,7 +142,7 @@ def parse_args(
 )->argparse.Namespace:
     "The arguments of the main job: its own, and those that all runs share."
     p = argparse.ArgumentParser(prog='make paper', description='Train, evaluate and draw: the main job of the paper.', allow_abbrev=False)
-    p.add_argument('profile', nargs='?', default='quick', choices=('smoke', 'quick', 'full'))
+    p.add_argument('profile', nargs='?', default='quick', choices=PROFILES)
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)
