@@ -178,3 +178,11 @@ def test_a_killed_or_interrupted_look_leaves_no_page(folder, tmp_path, monkeypat
     monkeypatch.setattr(S, 'inspect_images', stop)
     assert main(['inspect', str(folder), '-o', str(tmp_path/'look.html')]) == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_large_images_are_looked_at_with_fewer_pixels_and_it_is_said(tmp_path, capsys):
+    for i in range(12):
+        (tmp_path/'cells'/'ab'[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(cell(i, side=170, r=40)).save(tmp_path/'cells'/'ab'[i % 2]/f'{i}.png')
+    assert main(['inspect', str(tmp_path/'cells')]) == 0
+    assert 'They came with 170 × 170 pixels, and were looked at with 128 × 128' in capsys.readouterr().out

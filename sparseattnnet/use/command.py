@@ -197,9 +197,9 @@ def inspect(
     step = lambda text: print(f'looking for {text} …', file=sys.stderr, flush=True)
     with redirect_stdout(sys.stderr):
         spec = spec_of(a, dataset='folder', folder=str(folder.resolve()), on_bad='skip')
-        images, found, proposal = inspect_folder(spec, step)
+        images, found, proposal = inspect_folder(spec, step, sys.stderr.isatty())
         if proposal.basis == 'names' and not a['json'] and sys.stdin.isatty() and (more := ask_group(proposal.hints)):
-            images, found, proposal = inspect_folder(spec_of(vars(spec) | more), step)
+            images, found, proposal = inspect_folder(spec_of(vars(spec) | more), step, True)
     print(*inspect_lines(found), sep='\n')
     if page:
         write_page(inspect_page(images, found, f'Inspection of {folder.name}'), page)

@@ -360,11 +360,12 @@ def _copy_lines(copies, grouped, most=5):
     out = [f"ONE PICTURE, TWO LABELS: {said(torn)}. At least one label of each is wrong."] if torn else []
     if rest:
         kinds = ', '.join(f"{n} {k}" for k in ('equal', 'turned', 'near') if (n := sum(c['kind'] == k for c in rest)))
-        out.append(f"{len(rest)} pictures are there more than once ({kinds}): {said(rest)}."
+        several = 's are' if len(rest) > 1 else ' is'
+        out.append(f"{len(rest)} picture{several} there more than once ({kinds}): {said(rest)}."
             + (f" {len(across)} of them lie in more than one group." if across and grouped else ''))
     if near := [c for c in copies if c['kind'] == 'near']:
-        out.append(f"{len(near)} of these copies have other pixel values, so a split does not keep them together: "
-            "leave one of each out, or give them one group.")
+        out.append(f"Of these copies, {len(near)} differ in their pixel values, and a split does not keep them "
+            "together: leave one of each out, or give them one group.")
     return out or ['No picture is there twice.']
 
 def _background_lines(b):
@@ -485,11 +486,12 @@ def looking_size(
 def inspect_folder(
     spec, # a `RunSpec` that names the folder and how to read it
     tick=None, # called with the name of each step
+    show:bool=False, # a progress bar while files are read
 )->tuple[ImageSet, dict, Proposal]: # images, findings, proposed split
     "Read a folder and look through it; raises what reading raises where nothing is left to look at."
     from sparseattnnet.learn.run import spec_set
     if size := looking_size(spec): spec = replace(spec, size=size)
-    images = spec_set(spec, tick is not None)
+    images = spec_set(spec, show)
     columns = table_columns(spec.folder, images.ids, spec.labels_csv) if spec.dataset == 'folder' else {}
     taken = {I._plain_name(c) for c in ('path', 'label', *I.LABEL_COLUMNS, *I.SPLIT_COLUMNS)}
     columns = {c: v for c, v in columns.items() if I._plain_name(c) not in taken}

@@ -219,7 +219,8 @@ def write_table(
 # %% ../../nbs/use/verdicts.ipynb #d0244f8f
 def _to_parquet(source, path, K):
     from sparseattnnet.learn.records import atomic_path
-    pa, read, pq = (needs(f'pyarrow{m}', 'parquet') for m in ('', '.csv', '.parquet'))
+    pa, read = needs('pyarrow', 'parquet'), needs('pyarrow.csv', 'parquet')
+    pq = needs('pyarrow.parquet', 'parquet')
     with open(source, newline='', encoding='utf-8') as f: head = next(csv.reader(f))
     types = {h: pa.string() for h in head} | {h: pa.float64() for h in head[2:2 + K]} | {'abstained': pa.int8()}
     how = read.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[''])
