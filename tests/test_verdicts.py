@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparseattnnet.learn.records import save_checkpoint, save_predictions
+from sparseattnnet.learn.records import save_checkpoint, save_predictions, write_json
 from sparseattnnet.method.model import SparseAttnNet, config_to_dict, preset
 from sparseattnnet.use import trained as T
 from sparseattnnet.use import verdicts as V
@@ -161,12 +161,17 @@ def test_the_command_abstains_by_what_validation_images_said(lab, model, tmp_pat
     assert 'sparseattnnet evaluate' in json.loads(capsys.readouterr().out)['error']
     probs = np.array([[.8, .1, .1]]*50 + [[.4, .3, .3]]*50)
     save_predictions(lab/'run'/'validation.csv', [str(i) for i in range(100)], [0]*50 + [0, 1]*25, probs, model.class_names)
+    assert main([*call, '--max-error', '.1']) == 2  # of which weights?
+    write_json(lab/'run'/'validation.json', dict(model_sha256='of other weights'))
+    assert main([*call, '--max-error', '.1']) == 2
+    write_json(lab/'run'/'validation.json', dict(model_sha256=model.card['sha256']))
+    capsys.readouterr()
     assert main([*call, '--max-error', '.1']) == 0
     doc = json.loads(capsys.readouterr().out)
     assert doc['threshold'] == .8 and doc['abstained'] == sum(r['abstained'] == '1' for r in read(tmp_path/'p.csv'))
     for wrong in (['--max-error', '2'], ['--abstain-below', '-1'], ['--max-error', '.1', '--abstain-below', '.5'], ['--workers', '-1']):
         assert main([*call, *wrong]) == 2
-    (lab/'run'/'validation.csv').unlink()
+    for n in ('validation.csv', 'validation.json'): (lab/'run'/n).unlink()
 
 
 def test_parquet_is_the_same_table(lab, model, tmp_path):

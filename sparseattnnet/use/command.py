@@ -217,11 +217,12 @@ def wanted_threshold(
         raise WrongUse(f"--abstain-below {below} --max-error {error}: expected one of them, a share from 0 to 1")
     if not error: return below
     from sparseattnnet.judge.confidence import threshold_for
-    from sparseattnnet.learn.records import load_predictions
-    file = model.folder/'validation.csv'
-    if not file.is_file():
-        raise WrongUse(f"--max-error needs the verdicts on the validation images, and {file.name} is not in "
-            f"{model.folder.name}: give `sparseattnnet evaluate {model.folder.name} FOLDER` once, with its images")
+    from sparseattnnet.learn.records import load_predictions, read_json
+    file, about = model.folder/'validation.csv', model.folder/'validation.json'
+    known = file.is_file() and about.is_file() and read_json(about).get('model_sha256') == model.card['sha256']
+    if not known:
+        raise WrongUse(f"--max-error needs what these weights say of the validation images, and {model.folder.name} "
+            f"does not hold it: give `sparseattnnet evaluate {model.folder.name} FOLDER` once, with its images")
     p = load_predictions(file)
     t = threshold_for(p.confidence, p.predicted == p.labels, error)
     if t is None:

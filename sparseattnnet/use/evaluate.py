@@ -94,7 +94,9 @@ def open_case(
     test, val = images.subset([at[i] for i in p.ids]), images.subset(index['val'])
     own = len(set(images.groups)) == len(images)
     told = T.predict_proba(model, val) if record['protocol'] != 'paper' else None
-    if told is not None: R.save_predictions(model.folder/'validation.csv', val.ids, val.labels, told, model.class_names)
+    if told is not None:
+        R.save_predictions(model.folder/'validation.csv', val.ids, val.labels, told, model.class_names)
+        R.write_json(model.folder/'validation.json', dict(model_sha256=model.card['sha256'], images=len(val)))
     return case._replace(images=test, everything=images, groups=None if own else test.groups, source=str(folder),
         validation=None if told is None else (told, val.labels))
 
