@@ -53,7 +53,7 @@ def test_help_is_quick_and_names_every_command_and_code():
     for word in (*COMMANDS, *map(str, EXIT_CODES), 'examples:'): assert word in said
 
 
-@pytest.mark.parametrize('name', ['train', 'predict'])
+@pytest.mark.parametrize('name', ['inspect', 'train', 'predict', 'evaluate', 'export'])
 def test_each_command_has_help_with_examples(name, capsys):
     assert main([name, '--help']) == 0
     said = capsys.readouterr().out
@@ -101,7 +101,7 @@ def test_the_table_has_a_row_per_image_and_the_reason_for_a_bad_one(cells, run, 
     Image.new('RGB', (16, 16), 'red').save(new/'one colour.png')
     assert main(['predict', str(run), str(new), '-o', str(tmp_path/'deep'/'p.csv')]) == 0
     rows = list(csv.DictReader(open(tmp_path/'deep'/'p.csv', encoding='utf-8')))
-    assert list(rows[0]) == ['id', 'ml_class', 'ml_score_large, pale', 'ml_score_small', 'problem']
+    assert list(rows[0]) == ['id', 'ml_class', 'ml_score_large, pale', 'ml_score_small', 'abstained', 'model_sha256', 'problem']
     assert [r['id'] for r in rows] == ['cut.png', 'flat.png', 'one colour.png', 'slide 1/0.png', 'slide 1/1.png', 'slide 1/2.png']
     assert [r['problem'].split(':')[0] for r in rows] == ['truncated', 'empty', 'empty', '', '', '']
     from sparseattnnet import SparseAttnClassifier
@@ -116,16 +116,24 @@ def test_the_table_has_a_row_per_image_and_the_reason_for_a_bad_one(cells, run, 
     assert doc['error'].startswith('none of 3 images could be classified; the first: cut.png: truncated')
 
 
-def test_a_stopped_prediction_leaves_the_old_table(cells, run, tmp_path, monkeypatch):
+def test_a_stopped_prediction_leaves_the_old_table_and_goes_on(cells, run, tmp_path, monkeypatch, capsys):
     (tmp_path/'p.csv').write_text('old')
-    import sparseattnnet.use.trained as T
+    call = ['predict', str(run), str(cells), '-o', str(tmp_path/'p.csv')]
+    import sparseattnnet.use.verdicts as V
+    monkeypatch.setattr(V, 'BATCH', 8)
+    monkeypatch.setattr(V, 'COMMIT_S', 0.)
+    with monkeypatch.context() as m:
+        real = V.T.verdict_batches
 
-    def stopped(*a, **k):
-        yield T.FileVerdict('a', 'small', np.array([.5, .5]))
-        raise KeyboardInterrupt('SIGTERM')
-    monkeypatch.setattr(T, 'predict_files', stopped)
-    assert main(['predict', str(run), str(cells), '-o', str(tmp_path/'p.csv')]) == 143
-    assert (tmp_path/'p.csv').read_text() == 'old' and [p.name for p in tmp_path.iterdir()] == ['p.csv']
+        def stopped(*a):
+            yield next(real(*a))
+            raise KeyboardInterrupt('SIGTERM')
+        m.setattr(V.T, 'verdict_batches', stopped)
+        assert main(call) == 143
+    assert (tmp_path/'p.csv').read_text() == 'old'
+    assert main(call) == 0
+    assert 'An earlier call had written 8 rows' in capsys.readouterr().out
+    assert len(list(csv.DictReader(open(tmp_path/'p.csv')))) == 24 and [p.name for p in tmp_path.iterdir()] == ['p.csv']
 
 
 @pytest.mark.parametrize('error, status, said', [(FloatingPointError('loss is nan'), 1, 'loss is nan'), (OSError(28, 'No space left'), 1, 'No space left'), (KeyboardInterrupt(), 130, 'goes on'),

@@ -58,6 +58,8 @@ class Control(NamedTuple):
     error:float # standard error of such a score at chance
     chance:float # 1 / number of classes
     n:int # number of images
+    accuracy:dict|None=None # classifier -> share of right answers, 0…1
+    majority:float=0. # share of right answers of who always says the largest class
 
     @property
     def leaks(self)->bool:
@@ -76,9 +78,10 @@ class Control(NamedTuple):
 
 # %% ../../nbs/data/leaks.ipynb #ab27c8b8
 def background_control(
-    images:ImageSet, # images with a value range, at least 5 groups of each class
+    images:ImageSet, # images with a value range, at least `folds` groups of each class
     share:float=.16, # side of a corner as a share of the shorter side
     seed:int=0, # seed of the folds and of the trees
+    folds:int=5, # parts of the cross-validation; no class may have fewer groups
 )->Control: # scores, error, chance
     "Can the class be told from corners without cells? ValueError for few groups or constant images."
     from sklearn.ensemble import ExtraTreesClassifier
@@ -91,13 +94,14 @@ def background_control(
     if constant := find_constant(images):
         raise ValueError(f"{len(constant)} images have one value in all pixels ({', '.join(constant)}): leave them out")
     groups = {c: len({g for g, l in zip(joined, y) if l == k}) for k, c in enumerate(images.class_names)}
-    if few := {c: n for c, n in groups.items() if n < 5}: raise ValueError(f"too few groups for five folds: {few}; expected at least 5 of each class")
+    if few := {c: n for c, n in groups.items() if n < folds}:
+        raise ValueError(f"too few groups for {folds} folds: {few}; expected at least {folds} of each class")
     x = background_features(images, share)
     models = {'linear': make_pipeline(StandardScaler(), LogisticRegression(C=.02, max_iter=500, class_weight='balanced')),
               'trees': ExtraTreesClassifier(300, min_samples_leaf=5, class_weight='balanced', random_state=seed, n_jobs=1)}
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-    told = lambda m: cross_val_predict(m, x, y, groups=joined, cv=folds)
-    said = {k: balanced_accuracy_score(y, told(m)) for k, m in models.items()}
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    told = {k: cross_val_predict(m, x, y, groups=joined, cv=cut) for k, m in models.items()}
     K = len(counts)
     error = np.sqrt((1/K)*(1 - 1/K)*(1/counts).sum())/K
-    return Control({k: float(v) for k, v in said.items()}, float(error), 1/K, len(images))
+    return Control({k: float(balanced_accuracy_score(y, v)) for k, v in told.items()}, float(error), 1/K, len(images),
+        {k: float((v == y).mean()) for k, v in told.items()}, float(counts.max()/len(y)))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASK', 'ENGINES', 'FAST_FROM', 'find_run', 'channels_first', 'scale_images', 'TrainedModel', 'as_array',
            'usable_device', 'load', 'pick_engine', 'predict_proba', 'Looked', 'look', 'image_files', 'FileVerdict',
-           'open_raw', 'predict_files']
+           'open_raw', 'verdict_batches', 'predict_files']
 
 # %% ../../nbs/use/trained.ipynb #015768e9
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -422,14 +423,46 @@ def open_raw(
     except ValueError as e: raise ValueError(f"oddly typed: {e}") from None
     return x
 
-# %% ../../nbs/use/trained.ipynb #9961add8
-def _open_many(model, files, root, pool):
-    def one(f):
-        if isinstance(f, str): return f
-        try: return scale_images(open_raw(model, f, root), model.value_range)
-        except (ValueError, OSError) as e: return str(e) or type(e).__name__
-    return list(pool.map(one, files))
+# %% ../../nbs/use/trained.ipynb #7a5bec77
+def _open_one(model, root, f):
+    if isinstance(f, str): return f
+    try: return scale_images(open_raw(model, f, root), model.value_range)
+    except (ValueError, OSError) as e: return str(e) or type(e).__name__
 
+def _verdict(model, name, x, probs):
+    if not isinstance(x, Tensor): return FileVerdict(name, '', None, x)
+    p = next(probs)
+    return FileVerdict(name, model.class_names[int(p.argmax())], p)
+
+# %% ../../nbs/use/trained.ipynb #6f5bec76
+def verdict_batches(
+    model:TrainedModel, # a trained model
+    files:list, # (name, file, or the reason why there is none) of each image
+    root:Path|None=None, # the folder that holds a folder per channel; None where a file holds all channels
+    engine:str='torch', # 'torch' or 'fast'
+    batch_size:int=64, # images of a batch
+    workers:int=0, # threads that decode; 0 takes all cores
+    spent:dict|None=None, # receives the seconds spent in 'decoding' (waiting for it) and 'computing'
+): # yields a list of `FileVerdict` per batch
+    "Classify files batch by batch; the next batch is decoded while one is computed."
+    spent = {} if spent is None else spent
+    spent |= dict(decoding=0., computing=0.)
+    cut = [files[i:i + batch_size] for i in range(0, len(files), batch_size)]
+    with ThreadPoolExecutor(workers or None) as pool:
+        opened = lambda part: [pool.submit(_open_one, model, root, f) for _, f in part]
+        ahead = opened(cut[0]) if cut else []
+        for part, following in zip(cut, [*cut[1:], []]):
+            t0 = perf_counter()
+            got, ahead = [f.result() for f in ahead], opened(following)
+            t1 = perf_counter()
+            good = [x for x in got if isinstance(x, Tensor)]
+            probs = iter(_probabilities(model, torch.stack(good), engine) if good else ())
+            verdicts = [_verdict(model, n, x, probs) for (n, _), x in zip(part, got)]
+            spent['decoding'] += t1 - t0
+            spent['computing'] += perf_counter() - t1
+            yield verdicts
+
+# %% ../../nbs/use/trained.ipynb #9961add8
 def predict_files(
     model:TrainedModel, # a trained model
     source, # folder, table, image file, or a list of image files
@@ -441,15 +474,6 @@ def predict_files(
     "Classify files one batch after another; a file that cannot be read gives a verdict with the reason."
     files = image_files(model, source, only)
     root = Path(source) if isinstance(source, (str, Path)) and _channel_root(model, Path(source)) else None
-    engine = pick_engine(model, len(files), engine)
-    with ThreadPoolExecutor() as pool:
-        for i in range(0, len(files), batch_size):
-            names, paths = zip(*files[i:i + batch_size])
-            got = _open_many(model, paths, root, pool)
-            good = [x for x in got if isinstance(x, Tensor)]
-            probs = iter(_probabilities(model, torch.stack(good), engine) if good else ())
-            for name, x in zip(names, got):
-                p = next(probs) if isinstance(x, Tensor) else None
-                yield FileVerdict(name, '' if p is None else model.class_names[int(p.argmax())], p,
-                    x if p is None else '')
-            if tick: tick(len(names))
+    for part in verdict_batches(model, files, root, pick_engine(model, len(files), engine), batch_size):
+        yield from part
+        if tick: tick(len(part))

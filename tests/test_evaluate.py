@@ -1,0 +1,158 @@
+"""The report on a run: its numbers are those of the record, foreign images are said, names stay text, nothing is half-written."""
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sparseattnnet.judge import confidence as C
+from sparseattnnet.learn.records import read_json
+from sparseattnnet.use import evaluate as E
+from sparseattnnet.use.command import main
+from sparseattnnet.use.report import render_page
+
+NAMES = ('small', '<i>large & pale')
+
+
+def discs(root, n, seed=0, side=16):
+    rng, (rows, cols) = np.random.default_rng(seed), np.mgrid[:side, :side]
+    root.mkdir(parents=True)
+    lines = ['path,label,donor']
+    for i in range(n):
+        at = rng.integers(6, side - 6, 2) if side > 16 else rng.integers(6, 10, 2)
+        x = rng.random((side, side))*150 + 100*(np.hypot(rows - at[0], cols - at[1]) < (2, 5)[i % 2])
+        Image.fromarray(x.astype(np.uint8)).save(root/f'{i:03d}.png')
+        lines.append(f'{i:03d}.png,{NAMES[i % 2]},donor {i//2 % 6}')
+    (root/'labels.csv').write_text('\n'.join(lines))
+    return root
+
+
+@pytest.fixture(scope='module')
+def cells(tmp_path_factory): return discs(tmp_path_factory.mktemp('lab')/'<b>cells', 96)
+
+
+@pytest.fixture(scope='module')
+def run(cells, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out')
+    assert main(['train', str(cells), '--epochs', '4', '--preset', 'edge', '--device', 'cpu', '--out', str(out)]) == 0
+    return next((out/'runs').iterdir())
+
+
+def test_the_report_has_the_numbers_of_the_record(cells, run, capsys):
+    record = read_json(run/'record.json')
+    capsys.readouterr()
+    assert main(['evaluate', str(run), str(cells), '--json']) == 0
+    doc = json.loads(capsys.readouterr().out)
+    assert doc['status'] == 0 and doc['scores']['confusion'] == record['test']['confusion'] and doc['accuracy'][0] == pytest.approx(record['test']['accuracy'])
+    assert doc['groups'] and doc['foreign'] == '' and len(doc['abstention']) == 4 and doc['calibration']['temperature'] > 0
+    html = (run/'evaluation.html').read_text()
+    assert '<i>large' not in html and '&lt;i&gt;large &amp; pale' in html and '<b>cells' not in html
+    assert not {a for a in re.findall(r'(?:src|href)="(?!data:|#)([^"]*)', html)}
+    assert read_json(run/'evaluation.json')['images'] == record['test']['n']
+    assert (run/'validation.csv').is_file()
+
+
+def test_without_images_it_says_less_and_how_to_get_more(run, tmp_path, capsys):
+    assert main(['evaluate', str(run), '-o', str(tmp_path/'r.html')]) == 0
+    said = capsys.readouterr().out
+    assert 'no groups are known' in said and 'With the images it says more' in said
+    found = read_json(tmp_path/'r.json')
+    assert 'abstention' not in found and 'sweep' not in found and 'temperature' not in found['calibration']
+
+
+def test_another_folder_is_a_new_test_and_is_said(run, tmp_path, capsys):
+    other = discs(tmp_path/'other lab', 30, seed=5, side=20)
+    assert main(['evaluate', str(run), str(other), '-o', str(tmp_path/'r.html'), '--json']) == 0
+    doc = json.loads(capsys.readouterr().out)
+    assert doc['foreign'] == 'other lab' and doc['images'] == 30 and doc['groups'] == 6
+    assert "'other lab', which the training did not use" in ' '.join(E.evaluation_lines(doc))
+    (other/'labels.csv').write_text((other/'labels.csv').read_text().replace('small', 'huge'))
+    assert main(['evaluate', str(run), str(other), '-o', str(tmp_path/'r.html'), '--json']) == 2
+    assert "class 'huge'" in json.loads(capsys.readouterr().out)['error']
+
+
+def test_a_wrong_label_stands_first_among_the_mistakes(cells, run):
+    case = E.open_case(run, cells, device='cpu')
+    sure = int(np.where(case.probs.argmax(1) == case.y, case.probs.max(1), 0).argmax())
+    wrong = case._replace(y=np.where(np.arange(len(case.y)) == sure, 1 - case.y, case.y))
+    assert E.confident_mistakes(wrong)[0] == sure
+    html = render_page(E.evaluation_page(wrong, E.judge_case(wrong)))
+    assert f'{case.ids[sure]}: label' in html and 'what it read' in html
+
+
+def test_a_simulated_run_is_marked(cells, run):
+    case = E.open_case(run, cells, device='cpu')
+    simulated = case._replace(record=case.record | dict(simulated=True))
+    assert 'SIMULATED' in render_page(E.evaluation_page(simulated, E.judge_case(simulated)))
+    assert 'SIMULATED' not in render_page(E.evaluation_page(case, E.judge_case(case)))
+
+
+@pytest.mark.parametrize('argv, status, said', [(['no-such-run'], 2, 'no such folder, and no run'), ([], 2, 'RUN'), (['RUN', 'nowhere'], 2, 'no such folder'),
+    (['RUN', '--compare', 'big_net'], 2, 'choose one of'), (['RUN', '--compare'], 2, 'needs the folder')])
+def test_wrong_use_is_said(argv, status, said, run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['evaluate', *(str(run) if a == 'RUN' else a for a in argv), '--json']) == status
+    assert said in json.loads(capsys.readouterr().out)['error']
+
+
+def test_a_checkpoint_without_a_record_is_no_run(run, tmp_path, capsys):
+    for n in ('model.json', 'model.safetensors'): shutil.copy(run/n, tmp_path/n)
+    assert main(['evaluate', str(tmp_path)]) == 2
+    assert 'has no record.json' in capsys.readouterr().err
+
+
+def test_export_writes_what_runs_without_us(run, tmp_path, capsys):
+    pytest.importorskip('onnxruntime')
+    assert main(['export', str(run), str(tmp_path/'model'), '--trials', '5', '--json']) == 0
+    doc = json.loads(capsys.readouterr().out)
+    assert doc['class_names'] == sorted(NAMES) and doc['checked']['onnxruntime']['same_pixels'] == 5
+    assert {'model.onnx', 'card.json', 'test.npz', 'run.py'} <= {p.name for p in (tmp_path/'model').iterdir()}
+    assert main(['export', str(run), str(tmp_path/'model'), '--trials', '0']) == 2
+
+
+# confidence
+
+def test_scores_equal_those_of_scikit_learn():
+    from sklearn.metrics import precision_recall_fscore_support
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 4, 300), rng.integers(0, 4, 300)
+    found = C.class_intervals(y, p, 4, draws=200)
+    for name, want in zip(('precision', 'recall', 'f1'), precision_recall_fscore_support(y, p)):
+        np.testing.assert_allclose(found[name][0], want)
+        assert (found[name][1] <= want).all() and (want <= found[name][2]).all()
+    assert found['groups'] == 300
+
+
+def test_the_bootstrap_draws_whole_groups():
+    y, g = np.zeros(60, int), np.repeat(np.arange(3), 20)
+    p = (g == 0).astype(int)  # one of three donors is wrong throughout
+    low, high = C.class_intervals(y, p, 2, g, draws=4000)['accuracy'][1:]
+    assert (low, high) == (0, 1)
+    low, high = C.class_intervals(y, p, 2, draws=4000)['accuracy'][1:]
+    assert .5 < low < high < .8
+
+
+def test_the_threshold_keeps_its_word_where_it_was_chosen():
+    rng = np.random.default_rng(1)
+    conf = rng.random(500).round(2)
+    right = rng.random(500) < conf
+    for e in (0, .05, .2, .5):
+        t = C.threshold_for(conf, right, e)
+        if t is None: continue
+        assert 1 - right[conf >= t].mean() <= e
+        lower = np.unique(conf[conf < t])
+        assert all(1 - right[conf >= u].mean() > e for u in lower)
+
+
+def test_images_of_equal_confidence_stay_together():
+    rc = C.risk_coverage([.9, .9, .5, .5], [True, False, True, True])
+    assert rc.coverage.tolist() == [.5, 1] and rc.risk.tolist() == [.5, .25] and rc.threshold.tolist() == [.9, .5]
+
+
+def test_a_temperature_changes_no_verdict():
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 100)
+    for T in (.2, 1, 7): assert (C.tempered(p, T).argmax(1) == p.argmax(1)).all()
+    np.testing.assert_allclose(C.tempered(p, 1), p)
+    with pytest.raises(ValueError): C.fit_temperature(p, np.zeros(9, int))
