@@ -542,11 +542,11 @@ def _walk(folder, real, top, seen, skipped):
         elif e.is_file(follow_symlinks=False) or os.path.isfile(path): yield path, there
         else: skipped['links that lead nowhere' if e.is_symlink() else 'pipes and devices'].append(path)
 
+# %% ../../nbs/data/images.ipynb #11570005
 def _walk_pairs(folder):
     skipped, top = defaultdict(list), os.path.realpath(folder)
     return sorted(_walk(Path(folder), top, top, {top}, skipped)), dict(skipped)
 
-# %% ../../nbs/data/images.ipynb #11570005
 def walk_files(
     folder:str|Path, # where to begin
 )->tuple[list, dict]: # visible files, sorted; and what was passed by: kind -> paths

@@ -129,7 +129,9 @@ def _git(
     *args:str, # arguments of git
 )->str|None: # its output, None when git fails or is missing
     "Ask git about the checkout that this package stands in."
-    try: return subprocess.run(['git', *args], cwd=Path(sparseattnnet.__file__).parent, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    at = Path(sparseattnnet.__file__).parent
+    try: return subprocess.run(['git', *args], cwd=at, capture_output=True, text=True, timeout=20,
+        check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
 
 _WHAT_COUNTS = ':(top)', ':(top,exclude)outputs/reference' # paths as git takes them
@@ -152,7 +154,8 @@ def environment(
     gpu = torch.cuda.get_device_name(device) if device.type == 'cuda' and torch.cuda.is_available() else None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return {'python': platform.python_version(), 'os': f'{platform.system()} {platform.machine()}',
-            'sparseattnnet': sparseattnnet.__version__, 'torch': torch.__version__, 'cuda': torch.version.cuda if gpu else None,
+            'sparseattnnet': sparseattnnet.__version__, 'torch': torch.__version__,
+            'cuda': torch.version.cuda if gpu else None,
             **{p: _version(p) for p in ('torchvision', 'torchmetrics', 'numpy', 'safetensors')},
             'cpu': _cpu_model(), 'cores': cores, 'threads': torch.get_num_threads(), 'device': device.type, 'gpu': gpu,
             'commit': _git('rev-parse', 'HEAD') if tracked else None,

@@ -137,8 +137,8 @@ def add_flags(
     for f in dataclasses.fields(RunSpec):
         if names and f.name not in names: continue
         default = defaults.get(f.name, f.default)
-        words = [w for w in choices.get(f.name, ()) if w not in said[f.name]]
-        takes = f"one of {', '.join(choices[f.name])}; " if words else ''
+        words = choices.get(f.name, ())
+        takes = '' if all(w in (said[f.name] or w) for w in words) else f"one of {', '.join(words)}; "
         flag = '--' + f.name.replace('_', '-')
         text = f"{said[f.name]} ({takes}default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
@@ -146,6 +146,7 @@ def add_flags(
             kind, shown = type(f.default), f.name.upper()
             parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
+# %% ../../nbs/learn/run.ipynb #9dbad14e
 def spec_of(
     values:dict, # a page's parameters (`globals()`), or a command's arguments
     **changes, # fields to set differently

@@ -142,10 +142,12 @@ def parse_args(
 )->argparse.Namespace:
     "The arguments of the main job: its own, and those that all runs share."
     p = argparse.ArgumentParser(prog='sparseattnnet paper', allow_abbrev=False,
-        description='Train, evaluate and draw: the main job of the paper, in a checkout of the project. `make paper` is the same, with the options as words: make paper PROFILE=smoke DATA=cells.',
+        description='Train, evaluate and draw: the main job of the paper, in a checkout of the project. '
+            '`make paper` is the same, with the options as words: make paper PROFILE=smoke DATA=cells.',
         epilog='exit codes: 0 done, 1 a job failed, 2 wrong use or bad input, 130 stopped')
     p.add_argument('profile', nargs='?', default='quick', choices=('smoke', 'quick', 'full'),
-        help='smoke is a rehearsal of a few minutes, quick trains a minute or two per model (the default), full is the paper: days')
+        help='smoke is a rehearsal of a few minutes, quick (the default) trains a minute or two per model, '
+            'full is the paper: days')
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)

@@ -215,8 +215,8 @@ def paper_place(
             f"comes from, cd '{package}', and give the command there")
     get = (f"get it by `git clone {url}`, go into its folder" if (url := _address()) else
         "go into a copy of it (the folder with README.md, Makefile and nbs/)")
-    raise FileNotFoundError("the pages of the paper are notebooks, which lie in the project's repository and not in the "
-        f"installed package: {get}, and give `make paper` there, which installs what the pages need")
+    raise FileNotFoundError("the pages of the paper are notebooks, which lie in the project's repository and not in "
+        f"the installed package: {get}, and give `make paper` there, which installs what the pages need")
 
 # %% ../../nbs/use/command.ipynb #b2f19d03
 def paper(
@@ -237,6 +237,19 @@ def paper(
         raise (WrongUse('the main job did not take these arguments; see above') if code == 2
             else RuntimeError('the main job failed; see above'))
     return dict(arguments=rest)
+
+# %% ../../nbs/use/command.ipynb #2ab9f5fa
+def as_flags(
+    text, # what the library says, such as "pass on_bad='skip'"
+)->str: # the same with flags
+    "The fields of a run as a person types them: `--on-bad skip`."
+    if '=' not in (text := str(text)): return text
+    import re, shlex
+    from sparseattnnet.learn.run import RunSpec
+    said = {n: n for n in RunSpec.__dataclass_fields__ if n != 'folder'} | dict(drop_classes='drop', engine='engine')
+    one = re.compile(rf"(?<![\w'\"-])({'|'.join(said)})=(?:'([^']*)'|([\w.+-]*[\w+-])|(?=\W|$))")
+    value = lambda m: f' {shlex.quote(m[2])}' if m[2] is not None else f' {m[3]}' if m[3] else ''
+    return one.sub(lambda m: f"--{said[m[1]].replace('_', '-')}{value(m)}", text)
 
 # %% ../../nbs/use/command.ipynb #3632ea20
 COMMANDS = {'train': (train, 'train on a folder of labelled images and keep the run'),
@@ -259,18 +272,6 @@ def _front(argv): # the command without a sub-command
             f"{', '.join(COMMANDS)}")
     p.parse_args([w for w in argv if w != '--json'])
     raise WrongUse(f"which command? There are {', '.join(COMMANDS)}; `sparseattnnet --help` tells more")
-
-def as_flags(
-    text, # what the library says, such as "pass on_bad='skip'"
-)->str: # the same with flags
-    "The fields of a run as a person types them: `--on-bad skip`."
-    if '=' not in (text := str(text)): return text
-    import re, shlex
-    from sparseattnnet.learn.run import RunSpec
-    said = {n: n for n in RunSpec.__dataclass_fields__ if n != 'folder'} | dict(drop_classes='drop', engine='engine')
-    one = re.compile(rf"(?<![\w'\"-])({'|'.join(said)})=(?:'([^']*)'|([\w.+-]*[\w+-])|(?=\W|$))")
-    value = lambda m: f' {shlex.quote(m[2])}' if m[2] is not None else f' {m[3]}' if m[3] else ''
-    return one.sub(lambda m: f"--{said[m[1]].replace('_', '-')}{value(m)}", text)
 
 def _say(message, category=None, *rest, **more): print(f'Note: {as_flags(message)}', file=sys.stderr)
 
