@@ -166,7 +166,25 @@ def test_paper_outside_a_checkout_says_where_the_pages_are(tmp_path, monkeypatch
     monkeypatch.setattr(sparseattnnet, '__file__', str(tmp_path/'lib'/'sparseattnnet'/'__init__.py'))
     assert main(['paper', 'smoke']) == 2
     said = capsys.readouterr().err
-    assert 'not in the installed package: get them by `git clone ' in said and len(said.splitlines()) == 1
+    assert 'go into a copy of it (the folder with README.md' in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize('urls, came, wanted', [
+    ((), None, ''), ((), '{"url": "file:///a/b.whl", "archive_info": {}}', ''),
+    ((), '{"url": "https://x.org/a.git", "vcs_info": {"vcs": "git"}}', 'https://x.org/a.git'),
+    (('Homepage, https://h.org', 'Repository, https://r.org/a'), None, 'https://r.org/a')])
+def test_an_installation_knows_the_address_that_it_was_given(urls, came, wanted, monkeypatch, tmp_path, capsys):
+    import importlib.metadata
+    from types import SimpleNamespace
+    about = SimpleNamespace(metadata=SimpleNamespace(get_all=lambda name: urls), read_text=lambda name: came)
+    monkeypatch.setattr(importlib.metadata, 'distribution', lambda name: about)
+    assert command._address() == wanted
+    monkeypatch.chdir(tmp_path)
+    import sparseattnnet
+    monkeypatch.setattr(sparseattnnet, '__file__', str(tmp_path/'lib'/'sparseattnnet'/'__init__.py'))
+    assert main(['paper', 'smoke']) == 2
+    said = capsys.readouterr().err
+    assert (f'git clone {wanted}`' in said) == bool(wanted) and 'make paper' in said and 'ADDRESS' not in said
 
 
 def test_paper_is_the_main_job(monkeypatch, capfd):
@@ -175,3 +193,27 @@ def test_paper_is_the_main_job(monkeypatch, capfd):
     assert main(['paper', '--options']) == 0
     from sparseattnnet.reproduce.main import RUN_OPTIONS
     assert tuple(json.loads(capfd.readouterr().out)) == RUN_OPTIONS
+    assert main(['paper', '--help']) == 0
+    assert capfd.readouterr().out.startswith('usage: sparseattnnet paper [-h]')
+    assert main(['paper', 'smoke', '--datasets', 'opdd']) == main(['paper', '--profile', 'smoke']) == 2
+    assert "'opdd'" in ''.join(capfd.readouterr())
+
+
+def test_the_library_s_errors_name_flags(cells, tmp_path, capsys):
+    for extra, said in ((['--seed', '-1'], '--seed -1: expected'), (['--protocol', 'official'], '--protocol')):
+        assert main(['train', str(cells), '--out', str(tmp_path), *extra]) == 2
+        assert said in capsys.readouterr().err
+    (tmp_path/'cells').mkdir()
+    for f in cells.rglob('*.png'): (tmp_path/'cells'/f.parent.name).mkdir(exist_ok=True), (tmp_path/'cells'/f.parent.name/f.name).write_bytes(f.read_bytes())
+    (tmp_path/'cells'/'small'/'cut.png').write_bytes(b'no picture')
+    assert main(['train', str(tmp_path/'cells'), '--out', str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert 'pass --on-bad skip to leave them out' in err and 'on_bad' not in err
+
+
+def test_results_in_the_folder_of_the_cells_are_no_class(cells, tmp_path, monkeypatch, capsys):
+    for f in cells.rglob('*.png'): (tmp_path/f.parent.name).mkdir(exist_ok=True), (tmp_path/f.parent.name/f.name).write_bytes(f.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for seed in ('0', '1'): assert main(['train', '.', '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--seed', seed]) == 0
+    assert len(list(tmp_path.glob('outputs/runs/*/record.json'))) == 2
+    assert 'results of earlier runs: 1 (outputs)' in ''.join(capsys.readouterr())

@@ -1,4 +1,5 @@
 """`make lab` serves the whole project, so that the pages it opens find their pictures, which lie outside of nbs/."""
+import json
 import os
 import re
 import shutil
@@ -36,3 +37,10 @@ def test_what_the_index_shows_lies_inside_the_project():
     shown = re.findall(r'!\[[^\]]*\]\(([^)\s]+)\)|src=\\"([^"\\]+)', (ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))
     there = [(ROOT/'nbs'/(a or b)).resolve() for a, b in shown if not (a or b).startswith('http')]
     assert there and all(p.is_relative_to(ROOT) for p in there)
+
+
+@pytest.mark.parametrize('page', ['index', 'contents'])
+def test_the_first_pages_show_no_code_that_readers_need_not_see(page):
+    cells = json.loads((ROOT/f'nbs/{page}.ipynb').read_text(encoding='utf-8'))['cells']
+    hidden = [c for c in cells if c['cell_type'] == 'code' and re.search(r'^#\| (hide|echo: *false)', ''.join(c['source']), re.M)]
+    assert hidden and all(c['metadata'].get('jupyter', {}).get('source_hidden') for c in hidden)

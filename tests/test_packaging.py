@@ -154,7 +154,7 @@ def test_what_the_repository_alone_has_is_asked_for_in_one_sentence(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match='manifest.toml, belongs to the repository of SparseAttnNet'): load_manifest()
     for words in (['smoke'], ['--remake', 'opd_s0'], ['smoke', '--plan']):
-        assert main(words) == 1
+        assert main(words) == 2
         said = capsys.readouterr().out.strip()
         assert 'Clone the repository' in said and len(said.splitlines()) == 1 and 'site-packages' not in said
     assert sorted(p.name for p in tmp_path.iterdir()) == ['settings.ini']

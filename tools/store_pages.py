@@ -22,11 +22,11 @@ from lint_notebooks import MACHINE_PATH, join  # noqa: E402
 KEPT = ('text/markdown', 'text/html', 'text/plain', 'image/png', 'image/svg+xml')
 
 
-def small_picture(data):
+def few_colours(data):
     "A PNG in base64 with at most 256 colours."
-    from PIL import Image
-    image, out = Image.open(io.BytesIO(base64.b64decode(join(data)))).convert('RGB'), io.BytesIO()
-    image.quantize(256, method=Image.Quantize.MEDIANCUT).save(out, 'PNG', optimize=True)
+    from sparseattnnet.reproduce.main import small_picture
+    out = io.BytesIO()
+    small_picture(io.BytesIO(base64.b64decode(join(data))), out)
     return base64.b64encode(out.getvalue()).decode()
 
 
@@ -38,7 +38,7 @@ def kept_output(o):
     if o['output_type'] == 'error': raise ValueError(f"an executed cell holds the error {o['ename']}: {o['evalue']}")
     if any('widget' in k for k in o['data']): return None
     data = {k: join(v).splitlines(True) for k, v in o['data'].items() if k in KEPT and k != 'image/png'}
-    if 'image/png' in o['data']: data['image/png'] = small_picture(o['data']['image/png'])
+    if 'image/png' in o['data']: data['image/png'] = few_colours(o['data']['image/png'])
     if not data or any(MACHINE_PATH.search(join(v)) for k, v in data.items() if k.startswith('text')): return None
     number = dict(execution_count=None) if o['output_type'] == 'execute_result' else {}
     return dict(output_type=o['output_type'], data=data, metadata={}, **number)

@@ -869,7 +869,9 @@ def load_fast(
     model or a size that does not fit; importing this module raises ImportError without the extra `fast`."""
     from sparseattnnet.learn.records import load_checkpoint
     weights, card = load_checkpoint(folder)
-    if 'preset' not in card['config']: raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}; the fast engine runs SparseAttnNet")
+    if 'preset' not in card['config']:
+        raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}, but the fast engine "
+            "runs SparseAttnNet alone; `sparseattnnet.load` opens every model in torch")
     model = SparseAttnNet(config_from_dict(card['config']))
     model.load_state_dict(weights)
     same = size is None or list(size) == card.get('size')

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 import csv, hashlib, json, math, os, platform, re, subprocess, warnings
 import numpy as np
@@ -129,8 +129,12 @@ def _git(
     *args:str, # arguments of git
 )->str|None: # its output, None when git fails or is missing
     "Ask git about the checkout that this package stands in."
-    try: return subprocess.run(['git', *args], cwd=Path(sparseattnnet.__file__).parent, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    at = Path(sparseattnnet.__file__).parent
+    try: return subprocess.run(['git', *args], cwd=at, capture_output=True, text=True, timeout=20,
+        check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
+
+_WHAT_COUNTS = ':(top)', ':(top,exclude)outputs/reference' # paths as git takes them
 
 def _version(
     package:str, # name on the package index
@@ -143,17 +147,19 @@ def _version(
 def environment(
     device:str|torch.device='cpu', # the device that the run uses
 )->dict: # JSON-able facts
-    "Versions, processor, threads, GPU and commit; `commit` and `dirty` are None outside a git checkout."
+    """Versions, processor, threads, GPU and commit; `commit` and `dirty` are None outside a git checkout. Changed files
+    in `outputs/reference` do not make it dirty."""
     device = torch.device(device)
     tracked = _git('ls-files', '--error-unmatch', '__init__.py') is not None
     gpu = torch.cuda.get_device_name(device) if device.type == 'cuda' and torch.cuda.is_available() else None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return {'python': platform.python_version(), 'os': f'{platform.system()} {platform.machine()}',
-            'sparseattnnet': sparseattnnet.__version__, 'torch': torch.__version__, 'cuda': torch.version.cuda if gpu else None,
+            'sparseattnnet': sparseattnnet.__version__, 'torch': torch.__version__,
+            'cuda': torch.version.cuda if gpu else None,
             **{p: _version(p) for p in ('torchvision', 'torchmetrics', 'numpy', 'safetensors')},
             'cpu': _cpu_model(), 'cores': cores, 'threads': torch.get_num_threads(), 'device': device.type, 'gpu': gpu,
             'commit': _git('rev-parse', 'HEAD') if tracked else None,
-            'dirty': bool(_git('status', '--porcelain', '--untracked-files=no')) if tracked else None}
+            'dirty': bool(_git('status', '--porcelain', '--untracked-files=no', '--', *_WHAT_COUNTS)) if tracked else None}
 
 # %% ../../nbs/learn/records.ipynb #66eac20c
 def _ready(
@@ -183,7 +189,7 @@ def save_state(
     "Write a resume state, tensors and JSON in ONE file, atomically: it can never be half of one epoch and half of the next."
     tensors = _ready(tensors)
     meta = {'state': json.dumps(_plain(state), ensure_ascii=False), 'sha256': _tensor_hash(tensors)}
-    with atomic_path(path) as part: save_file(tensors, part, metadata=meta)
+    with atomic_path(path) as part: part.write_bytes(save(tensors, meta))
     return Path(path)
 
 # %% ../../nbs/learn/records.ipynb #af3b25f7
@@ -216,7 +222,7 @@ def save_checkpoint(
     if isinstance(state_dict, torch.nn.Module): state_dict = state_dict.state_dict()
     card, folder = _plain(card), Path(folder)
     with atomic_path(folder/'model.safetensors') as part:
-        save_file(_ready(state_dict), part, metadata={'format': 'pt'})
+        part.write_bytes(save(_ready(state_dict), {'format': 'pt'})) # `save_file` would hide the file from colleagues
         sha = sha256_file(part)
     card = card | {'format': 1, 'version': sparseattnnet.__version__, 'sha256': sha}
     write_json(folder/'model.json', card)

@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import math
+import numbers
 import sys
 import time
 from dataclasses import dataclass
@@ -130,25 +131,38 @@ def add_flags(
     names:tuple[str, ...]=(), # fields of `RunSpec`; () takes all
     **defaults, # field=value: defaults of this command, where they differ from those of `RunSpec`
 )->None:
-    "Give a command one flag per field of `RunSpec`, with the field's comment as its help."
+    "Give a command one flag per field of `RunSpec`, with the field's comment, and the words it takes, as its help."
     from fastcore.docments import docments
     said, choices = docments(RunSpec), run_choices()
     for f in dataclasses.fields(RunSpec):
         if names and f.name not in names: continue
         default = defaults.get(f.name, f.default)
-        flag, text = '--' + f.name.replace('_', '-'), f"{said[f.name]} (default {default!r})".replace('%', '%%')
+        words = choices.get(f.name, ())
+        takes = '' if all(w in (said[f.name] or w) for w in words) else f"one of {', '.join(words)}; "
+        flag = '--' + f.name.replace('_', '-')
+        text = f"{said[f.name]} ({takes}default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
         else:
             kind, shown = type(f.default), f.name.upper()
             parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
+# %% ../../nbs/learn/run.ipynb #9dbad14e
 def spec_of(
     values:dict, # a page's parameters (`globals()`), or a command's arguments
     **changes, # fields to set differently
 )->RunSpec: # the run
-    "The run that parameters describe; names that are no field of `RunSpec` do not matter."
-    mine = {f.name: values[f.name] for f in dataclasses.fields(RunSpec) if type(v := values.get(f.name)) is type(f.default) or isinstance(f.default, float) and type(v) is int}
+    """The run that parameters describe. Names that are no field of `RunSpec` do not matter, nor do functions and other
+    objects that a page happens to call like one; ValueError for a number or a text where the field is another."""
+    mine = {}
+    for f in dataclasses.fields(RunSpec):
+        if f.name in changes or f.name not in values: continue
+        v, kind = values[f.name], type(f.default)
+        if type(v) is kind or kind is float and type(v) is int: mine[f.name] = v
+        elif v is None or isinstance(v, (str, numbers.Number)):
+            raise ValueError(f"{f.name}={v!r}: expected {_KINDS[kind]}, not {type(v).__name__}")
     return RunSpec(**mine | changes)
+
+_KINDS = {str: 'a text', int: 'a whole number', float: 'a number', bool: 'True or False'}
 
 # %% ../../nbs/learn/run.ipynb #7f466c41
 def spec_set(

@@ -104,13 +104,13 @@ def _publish_file(source, target):
 
 # %% ../../nbs/reproduce/main.ipynb #44c9f4ae
 def small_picture(
-    source:Path, # a PNG
-    target:Path, # where the smaller one goes
+    source, # a PNG: its path, or an open file
+    target, # where the smaller one goes: a path, or an open file
 )->None:
     "Write a PNG again with 256 colours of its own."
     from PIL import Image
-    few = Image.open(source).convert('RGB').quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
-    few.save(target, 'PNG', optimize=True)
+    image = Image.open(source).convert('RGB')
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(target, 'PNG', optimize=True)
 
 # %% ../../nbs/reproduce/main.ipynb #39b377a9
 def remake(
@@ -141,8 +141,13 @@ def parse_args(
     argv:list[str]|None=None, # arguments; None takes the command line's
 )->argparse.Namespace:
     "The arguments of the main job: its own, and those that all runs share."
-    p = argparse.ArgumentParser(prog='make paper', description='Train, evaluate and draw: the main job of the paper.', allow_abbrev=False)
-    p.add_argument('profile', nargs='?', default='quick', choices=PROFILES)
+    p = argparse.ArgumentParser(prog='sparseattnnet paper', allow_abbrev=False,
+        description='Train, evaluate and draw: the main job of the paper, in a checkout of the project. '
+            '`make paper` is the same, with the options as words: make paper PROFILE=smoke DATA=cells.',
+        epilog='exit codes: 0 done, 1 a job failed, 2 wrong use or bad input, 130 stopped')
+    p.add_argument('profile', nargs='?', default='quick', choices=PROFILES,
+        help='smoke is a rehearsal of a few minutes, quick (the default) trains a minute or two per model, '
+            'full is the paper: days; converged is thirty epochs on its counts')
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)
@@ -196,9 +201,9 @@ def plan_json(
 # %% ../../nbs/reproduce/main.ipynb #824d0dda
 def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
-)->int: # exit status: 0, 1 where something failed, 130 after Ctrl-C or SIGTERM
+)->int: # exit status: 0, 1 where something failed, 2 for wrong use or bad input, 130 after Ctrl-C or SIGTERM
     "Run the main job from the command line."
-    a, t0 = parse_args(argv), time.time()
+    a, t0, started = parse_args(argv), time.time(), False
     out = Path(a.out).resolve() if a.out else project_root()/'outputs'
     def each(job, ran, board):
         if job.run or 'note_run' in job.parameters: board.write(f"→ {_row_of(job, out)}" + ('' if ran else ' · up to date'))
@@ -211,7 +216,7 @@ def main(
         if a.plan:
             print(plan_json(jobs))
             return 0
-        mine = [j for j in jobs if a.job in ('', j.name)]
+        mine, started = [j for j in jobs if a.job in ('', j.name)], True
         with terminable(): done = run_jobs(mine, out, sys.stderr.isatty(), each, 1 if a.job else a.at_once or jobs_at_once())
         return _close(out, mine, done, time.time() - t0, a.publish)
     except KeyboardInterrupt:
@@ -219,7 +224,7 @@ def main(
         return 130
     except (ValueError, FileNotFoundError, ImportError) as e:
         print(f'\n{e}')
-        return 1
+        return 1 if started or isinstance(e, ImportError) else 2
 
 # %% ../../nbs/reproduce/main.ipynb #49f4cea2
 def _tell_where(out, jobs):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXIT_CODES', 'COMMANDS', 'WrongUse', 'exit_code', 'Parser', 'train_parser', 'inspect_parser', 'predict_parser',
            'train_lines', 'train', 'ask_group', 'inspect', 'wanted_threshold', 'predict_lines', 'predict',
-           'evaluate_parser', 'evaluate', 'export_parser', 'export', 'paper_place', 'paper', 'main']
+           'evaluate_parser', 'evaluate', 'export_parser', 'export', 'paper_place', 'paper', 'as_flags', 'main']
 
 # %% ../../nbs/use/command.ipynb #9079a548
 from contextlib import nullcontext, redirect_stdout
@@ -138,7 +138,8 @@ def train_lines(
     return [f"Trained {model} on {n['train']} {'SIMULATED' if r['simulated'] else 'real'} images of "
         f"{len(r['class_names'])} classes, {C} × {H} × {W} pixels; {n['val']} chose the epoch; {r['train_s']:.0f} s.",
         f"Accuracy {100*t['accuracy']:.1f} % (95 % interval {100*low:.1f} to {100*high:.1f} %) on {t['n']} {unseen}; "
-        f"macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %.",
+        f"macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %."
+        + (' A smoke run is a rehearsal: it does not show how good the model gets.' if r['profile'] == 'smoke' else ''),
         f"{looks}; its classes are {', '.join(r['class_names'])}.",
         f"The run lies in {place}: weights, card, split, test predictions, record.",
         f"Next: sparseattnnet predict {place} NEW_IMAGES -o predictions.csv"]
@@ -354,6 +355,15 @@ def export(
     return {n: card[n] for n in ('file', 'sha256', 'shape', 'k', 'class_names', 'checked')} | dict(folder=_near(place))
 
 # %% ../../nbs/use/command.ipynb #8feee4aa
+def _address(): # of the repository, where the package knows it; '' where it does not
+    from importlib.metadata import PackageNotFoundError, distribution
+    try: about = distribution('sparseattnnet')
+    except PackageNotFoundError: return ''
+    urls = dict(u.split(', ', 1) for u in about.metadata.get_all('Project-URL') or ())
+    came = json.loads(about.read_text('direct_url.json') or '{}')
+    return next((v for k, v in urls.items() if k.lower() in ('repository', 'source')),
+        came.get('url', '') if 'vcs_info' in came else '')
+
 def paper_place(
     start:str|Path|None=None, # where to begin; None is the working folder
 )->Path: # the checkout
@@ -365,12 +375,10 @@ def paper_place(
     if (package/pages).is_file():
         raise FileNotFoundError("the pages of the paper are not in this folder: go to the checkout that this package "
             f"comes from, cd '{package}', and give the command there")
-    from importlib.metadata import PackageNotFoundError, metadata
-    try: urls = [u.split(',', 1)[-1].strip() for u in metadata('sparseattnnet').get_all('Project-URL') or ()]
-    except PackageNotFoundError: urls = []
-    raise FileNotFoundError("the pages of the paper are notebooks in the project's repository, not in the installed "
-        f"package: get them by `git clone {urls[0] if urls else 'ADDRESS-OF-THE-REPOSITORY'}`, and give the command in "
-        "that folder")
+    get = (f"get it by `git clone {url}`, go into its folder" if (url := _address()) else
+        "go into a copy of it (the folder with README.md, Makefile and nbs/)")
+    raise FileNotFoundError("the pages of the paper are notebooks, which lie in the project's repository and not in "
+        f"the installed package: {get}, and give `make paper` there, which installs what the pages need")
 
 # %% ../../nbs/use/command.ipynb #b2f19d03
 def paper(
@@ -391,6 +399,19 @@ def paper(
         raise (WrongUse('the main job did not take these arguments; see above') if code == 2
             else RuntimeError('the main job failed; see above'))
     return dict(arguments=rest)
+
+# %% ../../nbs/use/command.ipynb #2ab9f5fa
+def as_flags(
+    text, # what the library says, such as "pass on_bad='skip'"
+)->str: # the same with flags
+    "The fields of a run as a person types them: `--on-bad skip`."
+    if '=' not in (text := str(text)): return text
+    import re, shlex
+    from sparseattnnet.learn.run import RunSpec
+    said = {n: n for n in RunSpec.__dataclass_fields__ if n != 'folder'} | dict(drop_classes='drop', engine='engine')
+    one = re.compile(rf"(?<![\w'\"-])({'|'.join(said)})=(?:'([^']*)'|([\w.+-]*[\w+-])|(?=\W|$))")
+    value = lambda m: f' {shlex.quote(m[2])}' if m[2] is not None else f' {m[3]}' if m[3] else ''
+    return one.sub(lambda m: f"--{said[m[1]].replace('_', '-')}{value(m)}", text)
 
 # %% ../../nbs/use/command.ipynb #3632ea20
 COMMANDS = {'inspect': (inspect, 'look through a folder of labelled images before any training'),
@@ -417,12 +438,12 @@ def _front(argv): # the command without a sub-command
     p.parse_args([w for w in argv if w != '--json'])
     raise WrongUse(f"which command? There are {', '.join(COMMANDS)}; `sparseattnnet --help` tells more")
 
-def _say(message, category=None, *rest, **more): print(f'Note: {message}', file=sys.stderr)
+def _say(message, category=None, *rest, **more): print(f'Note: {as_flags(message)}', file=sys.stderr)
 
 def _sentence(e): # what a person reads of an error
     if isinstance(e, KeyboardInterrupt):
         return 'Stopped. Nothing is half-written; the same command goes on, after the last whole epoch of a training.'
-    return str(e) or type(e).__name__
+    return as_flags(e) or type(e).__name__
 
 # %% ../../nbs/use/command.ipynb #868d739d
 _EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, ImportError,

@@ -49,7 +49,9 @@ def find_run(
     if starts: raise FileNotFoundError(f"run='{run}': {len(starts)} runs begin like this, give more of the name: "
                                        f"{', '.join(starts[:3])}{' …' if len(starts) > 3 else ''}")
     near = get_close_matches(path.name, names, 3, .3)
-    hint = f"Close to it: {', '.join(near)}" if near else f"There are {len(names)} runs in '{root.name}'"
+    some = ', '.join(names[:3]) + (' …' if len(names) > 3 else '')
+    hint = (f"Close to it: {', '.join(near)}" if near else f"'{root.name}' holds {len(names)}: {some}" if names else
+        f"'{root.name}' holds none: train one with `sparseattnnet train FOLDER`")
     raise FileNotFoundError(f"run='{run}': no such folder, and no run of that name. {hint}")
 
 # %% ../../nbs/use/trained.ipynb #dc9a9214
@@ -337,7 +339,7 @@ def look(
 # %% ../../nbs/use/trained.ipynb #b2e0e8f1
 def _draw(seen, n):
     plt = needs('matplotlib.pyplot', 'paper')
-    from sparseattnnet.judge.figures import CLASS_COLOURS, house_style, show_image
+    from sparseattnnet.judge.figures import CLASS_COLOURS, house_style, literal, show_image
     house_style()
     fig, axes = plt.subplots(n, 5, figsize=(7.6, .25 + 1.5*n), squeeze=False, width_ratios=(1, 1, 1, 1, 1.3))
     own = () if seen.channel_names in (GREY, RGB) else seen.channel_names
@@ -345,7 +347,7 @@ def _draw(seen, n):
     for i, row in enumerate(axes):
         top = ('image', 'coarse attention', f'selected, {100*share:.1f} %', 'fine attention') if i == 0 else ('',)*4
         show_image(row[0], seen.images[i], top[0], seen.pixel_um, names=own)
-        if seen.names: row[0].set_ylabel(seen.names[i], fontsize=8)
+        if seen.names: row[0].set_ylabel(literal(seen.names[i]), fontsize=8)
         show_image(row[1], seen.coarse[i], top[1], cmap='viridis', vmin=None, vmax=None)
         grey = seen.images[i].mean(0)
         show_image(row[2], np.stack([np.where(seen.selected[i], w, .35*grey) for w in (grey, grey, grey)]), top[2])
@@ -353,7 +355,7 @@ def _draw(seen, n):
         best = int(seen.probs[i].argmax())
         row[4].barh(range(len(seen.class_names)), seen.probs[i],
             color=[CLASS_COLOURS[0] if j == best else '#BBBBBB' for j in range(len(seen.class_names))])
-        row[4].set(xlim=(0, 1), yticks=range(len(seen.class_names)), yticklabels=seen.class_names,
+        row[4].set(xlim=(0, 1), yticks=range(len(seen.class_names)), yticklabels=[*map(literal, seen.class_names)],
             title='probability' if i == 0 else '')
         row[4].invert_yaxis()
     return fig
@@ -416,7 +418,7 @@ def open_raw(
     if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
     if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
     if len(x) != model.channels:
-        raise ValueError(f"oddly typed: {len(x)} channels; the model was trained on {model.channels} "
+        raise ValueError(f"oddly typed: {len(x)} channel{'s'*(len(x) > 1)}; the model was trained on {model.channels} "
             f"({', '.join(model.channel_names)})")
     x = resize_image(x, model.size) if model.size else x
     try: scale_images(x, model.value_range)
