@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test lab export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test lab student export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -68,6 +68,9 @@ test: .venv/stamp ## run every check: export, clean, lint, README, pytest, noteb
 lab: .venv/stamp ## open JupyterLab at the index
 	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \
 	$(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir="$$PWD" --LabApp.default_url="/lab$$at"
+
+student: .venv/stamp ## the course without its solutions, for a class, into a new folder: FOLDER=student
+	@$(PY) -B tools/student.py "$${FOLDER:-student}"
 
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'

@@ -122,6 +122,8 @@ def test_the_student_version_hides_every_solution_and_keeps_the_checks(tmp_path,
         cells = json.loads((tmp_path/'class'/f'{p.path}.ipynb').read_text(encoding='utf-8'))['cells']
         original = json.loads(file_of(ROOT, p.path).read_text(encoding='utf-8'))['cells']
         assert not any(solution(c) for c in cells)
+        for link in re.findall(r'\]\(([^)\s#]+)', '\n'.join(join(c['source']) for c in cells if c['cell_type'] == 'markdown')):
+            assert re.match('https?:', link) or (tmp_path/'class'/p.path).parent.joinpath(link).exists(), f'{p.path}: {link}'
         text = '\n'.join(join(c['source']) for c in cells)
         for n, (name, _) in checks_of(original).items(): assert f'{name} = ...' in text and f'\ncheck_{n}({name})' in text
         for c in original:

@@ -3,12 +3,13 @@
 
     python tools/student.py FOLDER [--root FOLDER]
 
-Every page of the course is copied; the way through it and all links keep working if FOLDER lies beside nbs.
+Every page of the course is copied. Links between its pages stay; links to other pages lead back to this project.
 A cell tagged `solution` disappears. Where it ends with a check, such as `check_1(recall)`, an empty answer takes its
 place: `recall = ...`, and the check, which says what is wrong until the answer is right. Outputs of later cells stay."""
 import argparse
 import ast
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -53,19 +54,36 @@ def hide(cells):
     return out
 
 
+def led_back(source, page, to, root):
+    "Markdown whose links to pages outside of the course lead from the copy to the project."
+    inside = {f'{p.path}.ipynb' for p in COURSE}
+
+    def move(m):
+        link, mark, anchor = m[1].partition('#')
+        if not link or re.match(r'[a-z][a-z0-9+.-]*:|/', link, re.I): return m[0]
+        target = os.path.normpath(os.path.join(os.path.dirname(page), link)).replace(os.sep, '/')
+        if target in inside: return m[0]
+        return f"]({os.path.relpath(root/'nbs'/target, to.parent).replace(os.sep, '/')}{mark}{anchor})"
+
+    return re.sub(r'\]\(([^)\s]+)\)', move, source)
+
+
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('folder', type=Path, help='where the pages go; it must be new or empty')
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
     a = ap.parse_args(argv)
+    a.root = a.root.resolve()
     if a.folder.exists() and any(a.folder.iterdir()): sys.exit(f'{a.folder} is not empty: name a new folder')
     n = 0
     for p in COURSE:
         nb = json.loads(file_of(a.root, p.path).read_text(encoding='utf-8'))
         n += len(checks_of(nb['cells']))
         nb['cells'] = hide(nb['cells'])
-        to = a.folder/f'{p.path}.ipynb'
+        to = a.folder.resolve()/f'{p.path}.ipynb'
         to.parent.mkdir(parents=True, exist_ok=True)
+        for c in nb['cells']:
+            if c['cell_type'] == 'markdown': c['source'] = led_back(join(c['source']), p.path, to, a.root).splitlines(keepends=True)
         to.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
     print(f'{len(COURSE)} pages with {n} open exercises in {a.folder}')
 
