@@ -79,7 +79,7 @@ clean-notebooks: .venv/stamp ## remove run counts and private metadata from the 
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
 readme: .venv/stamp ## write the tables of nbs/contents.ipynb, and render README.md from nbs/index.ipynb
-	@$(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
+	@$(PY) -B tools/course.py --write && $(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
 	@p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; "$$p" -B tools/lint_notebooks.py
