@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test lab export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test lab student export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -69,6 +69,9 @@ lab: .venv/stamp ## open JupyterLab at the index
 	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \
 	$(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir="$$PWD" --LabApp.default_url="/lab$$at"
 
+student: .venv/stamp ## the course without its solutions, for a class, into a new folder: FOLDER=student
+	@$(PY) -B tools/student.py "$${FOLDER:-student}"
+
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'
 
@@ -76,7 +79,7 @@ clean-notebooks: .venv/stamp ## remove run counts and private metadata from the 
 	@$(BIN) $(PY) .venv/bin/nbdev_clean && echo 'nbs/ is clean'
 
 readme: .venv/stamp ## write the tables of nbs/contents.ipynb, and render README.md from nbs/index.ipynb
-	@$(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
+	@$(PY) -B tools/course.py --write && $(PY) -B tools/equations.py --write && $(PY) -B tools/artefacts.py --write && $(PY) -B tools/readme.py
 
 lint: ## check the house style of the notebooks (needs Python alone)
 	@p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; "$$p" -B tools/lint_notebooks.py

@@ -129,7 +129,10 @@ def read_page(path, root):
     return page
 
 
-def pages(root): return [read_page(p, root) for p in sorted((root/ROOM).glob('*.ipynb')) if p.stem not in LEFT_OUT]
+def plain(stem): return re.sub(r'^\d\d_', '', stem)  # a page's name without its number
+
+
+def pages(root): return [read_page(p, root) for p in sorted((root/ROOM).glob('*.ipynb')) if plain(p.stem) not in LEFT_OUT]
 
 
 def best_test(n, names, tests):
@@ -159,7 +162,7 @@ def table(rows):
     out = ['| Eq. | what it is | notebook | functions | tested in |', '|---|---|---|---|---|']
     for n, p, names, t in rows:
         oracle = ''.join(f' (`{o}`)' for o in t.oracles[:1])
-        out.append(f"| {n} | {MEANING[n]} | [{Path(p.path).stem}]({p.path}) | {', '.join(f'`{s}`' for s in names)} | {t.section}{oracle} |")
+        out.append(f"| {n} | {MEANING[n]} | [{plain(Path(p.path).stem)}]({p.path}) | {', '.join(f'`{s}`' for s in names)} | {t.section}{oracle} |")
     return '\n'.join(out)
 
 

@@ -352,7 +352,7 @@ def lint_notebook(path, root, exceptions=None):
 
     inside = rel.split('/')[1:]
     room = inside[0] if len(inside) > 1 else ''
-    name = '.'.join(inside)[:-len('.ipynb')]
+    name = re.sub(r'(^|\.)\d\d_', r'\1', '.'.join(inside)[:-len('.ipynb')])  # the number of a page is not its module's
     seen = {}
     if nb.get('nbformat', 0) != 4 or nb.get('nbformat_minor', 0) < 5: say(None, 'format', 'older than nbformat 4.5, save it with a current JupyterLab')
     for c, r in zip(cells, raw):

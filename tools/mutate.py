@@ -67,7 +67,10 @@ class Mutation:
     def module(self): return f'{PACKAGE}/{self.file}.py'
 
     @property
-    def page(self): return f'nbs/{self.file}.ipynb'
+    def page(self):
+        room, _, stem = self.file.rpartition('/')
+        numbered = [p.name for p in (ROOT/'nbs'/room).glob(f'[0-9][0-9]_{stem}.ipynb')]
+        return f'nbs/{room}/{numbered[0]}' if numbered else f'nbs/{self.file}.ipynb'
 
 
 def load(path=ROOT/LIST):
