@@ -34,6 +34,7 @@ COURSE = (
     Page('method/coarse', 'coarse map', 'Which pixels are worth reading?'),
     Page('method/sampler', 'selection', 'How are k pixels chosen?'),
     Page('method/fine', 'tokens and attention', 'How do the chosen pixels become one vector?'),
+    Page('method/influence', 'influence', 'Who tells the map about a pixel that it did not choose?'),
     Page('method/model', 'verdict', 'How do the parts become one model?'),
     Page('method/losses', 'losses', 'What is the network asked to do?'),
     Page('method/whole', 'all on one page', 'What is left if you take every option away?'),

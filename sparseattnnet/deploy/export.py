@@ -95,6 +95,7 @@ def _tokens(self:FoldedNet, x, features, idx): # (B, k, width of a token)
     if c.enrich: parts.append(_take(features, self.cell_of[idx]))
     return torch.cat(parts, 2)
 
+# %% ../../nbs/deploy/export.ipynb #23f23c9e
 @patch
 def _weights(self:FoldedNet, ranked, scores, idx): # how often each selected pixel counts (B, k)
     n = self.H*self.W

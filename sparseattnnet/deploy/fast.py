@@ -466,8 +466,10 @@ def plan_fine(
     cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
     gray = int(c.tokens == 'gray' and c.channels > 1)*(2 if c.channels == 3 and c.rgb else 1)
     flags = c.select_on == 'attention', gray, c.pos_dim > 0, c.enrich, c.gate
-    return Fine(k, tiles, rows, sizes, flags, places, taps, (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1])), cls, plan.floats(H*W + SPILL), plan.floats(tiles*TILE),
-        c.coarse_up == 'bilinear', np.float32(c.dither), _noise(c, H, W), c.weigh, np.float32(H*W if c.weigh else k))
+    packed = (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1]))
+    room = plan.floats(H*W + SPILL), plan.floats(tiles*TILE)
+    return Fine(k, tiles, rows, sizes, flags, places, taps, *packed, cls, *room, c.coarse_up == 'bilinear',
+        np.float32(c.dither), _noise(c, H, W), c.weigh, np.float32(H*W if c.weigh else k))
 
 # %% ../../nbs/deploy/fast.ipynb #430b0ebd
 @jit
@@ -496,6 +498,7 @@ def add_noise(
     "What a dithered selection ranks: scores/temperature + noise."
     for i in range(len(scores)): noisy[i] = scores[i]/temperature + noise[i]
 
+# %% ../../nbs/deploy/fast.ipynb #b3909037
 @jit
 def fill_weights(
     scores, # float32 (n,)
@@ -616,7 +619,8 @@ def read_out(
             shifted_sums(am + 4*w, TILE, am + 4*(r + t*n_keys*TILE), net.taps[2].ctypes.data, n_keys, u[i - 1].ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, TILE)
             extra = EPS*u[i - 1].sum()
             if i == 2:
-                for j in range(min(TILE, k - t*TILE)): attention[t*TILE + j] = gates[j]*weights[j] + (gates[j]*extra if net.weigh else extra)
+                for j in range(min(TILE, k - t*TILE)):
+                    attention[t*TILE + j] = gates[j]*weights[j] + (gates[j]*extra if net.weigh else extra)
         for j in range(TILE):
             weights[j] = gates[j]*((weights[j] if net.weigh else gates[j]*weights[j]) + extra)
             total += weights[j]
@@ -748,6 +752,7 @@ class FastOutput(NamedTuple):
     idx:np.ndarray # int32 (B, k), selected pixels, ascending
     attention:np.ndarray # float32 (B, k), fine attention of these pixels
 
+# %% ../../nbs/deploy/fast.ipynb #01b3d74d
 class FastEngine:
     "A trained SparseAttnNet, folded and laid out for one size of images; results equal those of the model, from any thread."
     def __init__(self,
@@ -760,8 +765,8 @@ class FastEngine:
         c, k = model.config, resolve_k(model.default_k(H, W) if k is None else k, H*W)
         if c.select != 'learned': raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use torch")
         if c.weigh and (c.gate or not c.dither) or c.dither and c.select_on == 'attention':
-            raise ValueError(f"dither={c.dither}, weigh={c.weigh}, gate={c.gate}, select_on={c.select_on!r}: the fast engine "
-                "weighs dithered selections on logits, without a gate; run this model with torch")
+            raise ValueError(f"dither={c.dither}, weigh={c.weigh}, gate={c.gate}, select_on={c.select_on!r}: the fast "
+                "engine weighs dithered selections on logits, without a gate; run this model with torch")
         if c.use_fine and c.dim % 4: raise ValueError(f"dim={c.dim}: the fast engine lays tokens out four numbers at a time; train with a dim that 4 divides, or run this model in torch or ONNX Runtime")
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8")
         if threads < 0: raise ValueError(f"threads={threads}: expected 1 or more, or 0 for all cores")

@@ -343,8 +343,10 @@ def untried(
     channels:int, # number of channels
 )->str: # the sentence
     "What an error says about a number of channels that no GPU has seen."
-    return f"channels={channels}: the GPU kernels were tried with {' and '.join(map(str, TRIED_CHANNELS))} channels; use FoldedNet or PyTorch compiled, or add the number to TRIED_CHANNELS and run try_kernels"
+    return (f"channels={channels}: the GPU kernels were tried with {' and '.join(map(str, TRIED_CHANNELS))} channels; use "
+        "FoldedNet or PyTorch compiled, or add the number to TRIED_CHANNELS and run try_kernels")
 
+# %% ../../nbs/deploy/gpu.ipynb #4e80d45d
 class FusedNet(FoldedNet):
     "The folded network in Triton: images to logits and selected pixels, these ascending; for 1 or 3 channels."
     def __init__(self,
@@ -355,8 +357,8 @@ class FusedNet(FoldedNet):
         numbers:str='float32', # a key of `NUMBERS`
     ):
         if model.config.dither or model.config.weigh or model.config.coarse_up != 'shuffle':
-            raise ValueError(f"preset={model.config.preset!r}: the kernels know neither dithered selections nor smooth maps; "
-                             "use FoldedNet")
+            raise ValueError(f"preset={model.config.preset!r}: the kernels know neither dithered selections nor smooth "
+                             "maps; use FoldedNet")
         if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
         if triton is None: raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on Linux, or use FoldedNet")
         if numbers not in NUMBERS: raise ValueError(f"numbers={numbers!r}: expected one of {', '.join(NUMBERS)}")

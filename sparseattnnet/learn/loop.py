@@ -215,6 +215,7 @@ def keep_memory()->bool: # True where the C library took the hint
 class NonFiniteLoss(FloatingPointError):
     "Raised when a loss is infinite or not a number; its message names the images of the batch."
 
+# %% ../../nbs/learn/loop.ipynb #45a490b7
 def draw_k(
     config:SparseAttnConfig, # the method's configuration
     k:int, # what the k-scheduler says
@@ -225,6 +226,7 @@ def draw_k(
     low, high = math.log(config.k_low), math.log(config.k_high)
     return max(2, min(n, round(n*math.exp(low + (high - low)*torch.rand(()).item()))))
 
+# %% ../../nbs/learn/loop.ipynb #81270f38
 def _train_epoch(model, mean, opt, batches, labels, alpha, k_sched, k, amp, device, step, progress, ids, rate=None):
     config, sums, n = getattr(model, 'config', None), {}, 0
     model.train()

@@ -49,7 +49,7 @@ def influence(
 )->Tensor: # u (B, k), 0 or more
     "How strongly the verdict about an image depends on each of its tokens: ‖P J δ‖; no gradient flows back."
     if e.ndim != 3 or len(e) != len(f):
-        raise ValueError(f"tokens of shape {tuple(e.shape)} and features of shape {tuple(f.shape)}: expected (B, k, dim) "
-                         "and (B, F) of the same images")
+        raise ValueError(f"tokens of shape {tuple(e.shape)} and features of shape {tuple(f.shape)}: expected (B, k, "
+                         "dim) and (B, F) of the same images")
     J = logit_jacobian(classify, f)[..., :e.shape[2]]
-    return (token_influence(layer, e, weight) @ (J - J.mean(1, keepdim=True)).transpose(1, 2)).norm(dim=2)
+    return (token_influence(layer, e, weight) @ (J - J.mean(1, keepdim=True)).mT).norm(dim=2)

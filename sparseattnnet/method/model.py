@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, UPS, CoarseAttention
-from .sampler import centre_k, dithered_k, intensity_k, random_by_image, random_k, resolve_k, top_k
+from .sampler import centre_k, dithered_k, intensity_k, random_by_image, random_k
+from .sampler import resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .influence import influence
 from .kscheduler import K_READINGS
@@ -36,7 +37,7 @@ class _Architecture:
     dither:float=0. # temperature of a dithered selection; 0 is plain top-k
     weigh:bool=False # count a selected pixel for all that it stands for
     rgb:bool=True # three channels are red, green and blue; False where they are a stack (10)
-    tokens:str='gray' # pixel value in a token: gray (Eq. 1), or channels for all of them, (x, y, r, g, b) in colour (10)
+    tokens:str='gray' # value in a token: gray (Eq. 1), or channels for all, (x, y, r, g, b) in colour (10)
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
     gate:bool=False # weight each token by its coarse attention (4)
@@ -83,7 +84,8 @@ class SparseAttnConfig(_Losses, _Selection, _Architecture):
     def __post_init__(self): _check_config(self)
 
 # %% ../../nbs/method/model.ipynb #b0ba5e10
-CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'), coarse_up=UPS, select_on=('attention', 'logits'),
+CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'), coarse_up=UPS,
+    select_on=('attention', 'logits'),
     select=('learned', 'random', 'intensity', 'centre'),
     tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'),
     contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'influence', 'none'), pos_dim=(0, 4))
@@ -106,8 +108,8 @@ def _check_config(c):
     for n in ('k_alpha', 'k_beta'):
         if not 0 <= getattr(c, n) < 1: raise ValueError(f"{n}={getattr(c, n)!r}: expected a weight in [0, 1)")
     for n in ('explore', 'k_low', 'k_high'):
-        if not 0 <= getattr(c, n) <= 1: raise ValueError(f"{n}={getattr(c, n)!r}: expected a share of the pixels, 0 to 1")
-    if c.k_low > c.k_high: raise ValueError(f"k_low={c.k_low} and k_high={c.k_high}: expected k_low to be the smaller")
+        if not 0 <= (v := getattr(c, n)) <= 1: raise ValueError(f"{n}={v!r}: expected a share of the pixels, 0 to 1")
+    if c.k_low > c.k_high: raise ValueError(f"k_low={c.k_low}, k_high={c.k_high}: expected k_low to be the smaller")
     if c.distill == 'influence' and not (c.explore and c.use_fine):
         raise ValueError("distill='influence' needs random pixels to read: give explore, e.g. 1/16, and keep use_fine")
 
@@ -134,8 +136,8 @@ PRESETS = {
         k_reading='fixed', contrastive='supcon', distill='selected'),
 }
 SMALL = dict(coarse_shape='quarter', coarse_width=12, dim=32, head_dim=16)
-PRESETS['guided'] = PRESETS['corrected'] | dict(gate=False, coarse_up='bilinear', distill='influence', lambda_distill=.1, explore=1/16,
-    dither=.7, weigh=True, k_low=1/64)
+PRESETS['guided'] = PRESETS['corrected'] | dict(gate=False, coarse_up='bilinear', distill='influence',
+    lambda_distill=.1, explore=1/16, dither=.7, weigh=True, k_low=1/64)
 PRESETS |= {'edge': PRESETS['corrected'] | SMALL, 'guided-edge': PRESETS['guided'] | SMALL}
 
 def preset(
@@ -264,6 +266,7 @@ def explore(self:SparseAttnNet,
     if c.use_coarse: f = torch.cat([f, m.z], 1)
     return Explored(self.classify(f), idx, influence(self.fine, self.classify, e.detach(), f.detach(), weight))
 
+# %% ../../nbs/method/model.ipynb #6f66ab7b
 @patch
 def forward(self:SparseAttnNet,
     x:Tensor, # (B, C, H, W) float32 in [0, 1]

@@ -58,6 +58,7 @@ def gumbel(
     "Evenly spread numbers turned into Gumbel noise, −ln(−ln u)."
     return -(-u.log()).log()
 
+# %% ../../nbs/method/sampler.ipynb #193ea9b6
 def dithered_k(
     scores:Tensor, # (B, H, W), floating: log-densities up to a constant, such as the coarse logits
     k:int, # how many pixels to keep
