@@ -58,6 +58,19 @@ def test_outputs_get_into_the_page(project):
     assert Image.open(io.BytesIO(base64.b64decode(image['data']['image/png']))).mode == 'P'
 
 
+@pytest.mark.parametrize('published', [False, True])
+def test_a_smoke_run_says_that_it_is_a_rehearsal(project, published):
+    job = project/'outputs/notebooks/toy_quick.job.json'
+    job.write_text(json.dumps(dict(notebook=PAGE, parameters=dict(profile='smoke'), artefacts={'tables/toy_smoke.md': ''})))
+    if published:
+        (project/'outputs/reference').mkdir()
+        (project/'outputs/reference/toy_quick.md').touch()
+    assert run(project) == 0
+    said = json.loads((project/PAGE).read_text())['cells'][0]['outputs'][0]['data']['text/markdown'][0]
+    assert said.startswith('The outputs on this page were made with the defaults. This is a **smoke run**')
+    assert ('`make paper ARTEFACTS=toy` makes it' in said) == (not published)
+
+
 def test_a_page_that_has_changed_since(project, capsys):
     nb = json.loads((project/PAGE).read_text())
     nb['cells'][1]['source'] += ' # other'

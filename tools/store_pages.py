@@ -6,7 +6,8 @@
 A page of nbs/paper is stored with its smallest parameters, because tests run it. A reader should see real results: JOB is
 a job of `make paper`, such as table1_opd_quick, whose executed notebook lies in outputs/notebooks. Its outputs go into
 the page, cell by cell, by id. Under the cell with the parameters stands what was passed. Left out are streams to stderr,
-widgets, and lines with a path of this machine. Pictures are reduced to 256 colours."""
+widgets, and lines with a path of this machine. Pictures are reduced to 256 colours. A page of the smoke profile says
+that it is a rehearsal, and whether better results are published."""
 import argparse
 import base64
 import io
@@ -44,7 +45,22 @@ def kept_output(o):
     return dict(output_type=o['output_type'], data=data, metadata={}, **number)
 
 
-def store(page, executed, given):
+REHEARSAL = (' This is a **smoke run**, a rehearsal of seconds on a few images: it shows what the page draws, and says nothing'
+    ' about the models.')
+LACKING = (' No result of a longer run with today\'s code is published for this page: what older code gave was withdrawn.'
+    ' `make paper ARTEFACTS={}` makes it.')
+
+
+def remark(about, page, root):
+    "What a reader must know of a page that was made in the smoke profile; '' in another."
+    from sparseattnnet.reproduce.runner import notebook_parameters
+    if (notebook_parameters(page) | about['parameters']).get('profile') != 'smoke': return ''
+    longer = {Path(f).name.replace('_smoke', f'_{p}') for f in about.get('artefacts', ()) for p in ('quick', 'full')}
+    there = any((root/'outputs/reference'/f).is_file() for f in longer)
+    return REHEARSAL + ('' if there else LACKING.format(about.get('kind') or page.stem))
+
+
+def store(page, executed, given, remark=''):
     "Put the outputs of an executed notebook into a page; ValueError where a cell's source has changed since."
     nb, done = (json.loads(p.read_text(encoding='utf-8')) for p in (page, executed))
     by_id = {c['id']: c for c in done['cells'] if c['cell_type'] == 'code'}
@@ -56,7 +72,7 @@ def store(page, executed, given):
         c['outputs'] = [k for o in made['outputs'] if (k := kept_output(o))]
         if tagged:
             said = ', '.join(f'`{k}={v!r}`' for k, v in sorted(given.items())) or 'the defaults'
-            text = f'The outputs on this page were made with {said}.'
+            text = f'The outputs on this page were made with {said}.{remark}'
             c['outputs'] = [dict(output_type='display_data', data={'text/markdown': [text]}, metadata={})]
     part = page.with_name(f'.{page.stem}.{os.getpid()}')
     part.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
@@ -84,7 +100,7 @@ def main(argv=None):
             return 1
         about = json.loads(executed.with_name(f'{job}.job.json').read_text(encoding='utf-8'))
         page = a.root/about['notebook']
-        try: store(page, executed, passed(about, page))
+        try: store(page, executed, passed(about, page), remark(about, page, a.root))
         except ValueError as e:
             print(f'{job}: {e}')
             return 1

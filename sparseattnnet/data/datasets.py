@@ -54,24 +54,33 @@ class DatasetInfo:
 
 # %% ../../nbs/data/datasets.ipynb #4d17faca
 BLOOD = ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil')
-BLOOD_8 = ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte', 'monocyte', 'neutrophil', 'platelet')
+BLOOD_8 = ('basophil', 'eosinophil', 'erythroblast', 'immature granulocytes', 'lymphocyte', 'monocyte', 'neutrophil',
+    'platelet')
 PBC_COUNTS = (1218, 3117, 1551, 2895, 1214, 1420, 3329, 2348)
 TCELLS = dict(classes=('NA', 'ACT', 'ACT7d'), paper_counts=PAPER_COUNTS['opd'], side=135)
 ON_REQUEST = "The paper's own recordings are given by its authors on request"
 
 DATASETS = {d.name: d for d in (
     DatasetInfo('opd', 'T cells, optical path difference', 'opd', simulator='simulate_tcells', places=('opd',),
-        layout=f"data/opd/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels: float TIFF or NPY in nm. {ON_REQUEST}", **TCELLS),
+        layout="data/opd/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels: float TIFF "
+        f"or NPY in nm. {ON_REQUEST}", **TCELLS),
     DatasetInfo('holo', 'T cells, raw off-axis holograms', 'hologram', simulator='simulate_holograms', places=('holo',),
-        layout=f"data/holo/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels, 8 or 16 bits. {ON_REQUEST}", **TCELLS),
-    DatasetInfo('event', 'Colorectal cancer cells, event camera', 'event', ('SW480', 'SW620'), 'simulate_events', PAPER_COUNTS['event'], side=135, places=('event',),
-        layout=f"data/event/ holds the folders SW480/ and SW620/ with one cell a file: frames, or event streams (.npy, .csv, .raw). {ON_REQUEST}"),
-    DatasetInfo('wbc', 'Stained white blood cells, brightfield', 'brightfield', BLOOD, 'simulate_wbc', PAPER_COUNTS['wbc'], side=256, places=('wbc',),
+        layout="data/holo/ holds the folders NA/, ACT/ and ACT7d/ with one cell a file, 135 × 135 pixels, 8 or 16 "
+        f"bits. {ON_REQUEST}", **TCELLS),
+    DatasetInfo('event', 'Colorectal cancer cells, event camera', 'event', ('SW480', 'SW620'), 'simulate_events',
+    PAPER_COUNTS['event'], side=135, places=('event',),
+        layout="data/event/ holds the folders SW480/ and SW620/ with one cell a file: frames, or event streams (.npy, "
+        f".csv, .raw). {ON_REQUEST}"),
+    DatasetInfo('wbc', 'Stained white blood cells, brightfield', 'brightfield', BLOOD, 'simulate_wbc',
+    PAPER_COUNTS['wbc'], side=256, places=('wbc',),
         layout="data/wbc/ holds Raabin-WBC's Train/, Test-A/ and Test-B/, each with a folder a class"),
-    DatasetInfo('bloodmnist', 'BloodMNIST, stained blood cells', 'brightfield', BLOOD_8, release_counts=PBC_COUNTS, places=('bloodmnist*.npz', 'bloodmnist/bloodmnist*.npz'),
+    DatasetInfo('bloodmnist', 'BloodMNIST, stained blood cells', 'brightfield', BLOOD_8, release_counts=PBC_COUNTS,
+    places=('bloodmnist*.npz', 'bloodmnist/bloodmnist*.npz'),
         layout="data/ holds bloodmnist.npz, bloodmnist_64.npz, _128 or _224 from medmnist.com (CC BY 4.0)"),
-    DatasetInfo('pbc', 'PBC, stained blood cells (Acevedo et al.)', 'brightfield', BLOOD_8, release_counts=PBC_COUNTS, side=128, places=('pbc', 'PBC', 'PBC_dataset_normal_DIB'),
-        layout="data/PBC_dataset_normal_DIB/ or data/pbc/ holds a folder a class, as unpacked from doi.org/10.17632/snkd93bnjr.1 (CC BY 4.0)"),
+    DatasetInfo('pbc', 'PBC, stained blood cells (Acevedo et al.)', 'brightfield', BLOOD_8, release_counts=PBC_COUNTS,
+    side=128, places=('pbc', 'PBC', 'PBC_dataset_normal_DIB'),
+        layout="data/PBC_dataset_normal_DIB/ or data/pbc/ holds a folder a class, as unpacked from "
+        "doi.org/10.17632/snkd93bnjr.1 (CC BY 4.0)"),
     DatasetInfo('folder', 'A folder of your own', 'brightfield'))}
 
 # %% ../../nbs/data/datasets.ipynb #18e20969
@@ -119,13 +128,16 @@ def cache_root()->Path:
 
 # %% ../../nbs/data/datasets.ipynb #16cf0b5f
 def _save_set(images, path):
-    about = {k: getattr(images, k) for k in ('ids', 'groups', 'class_names', 'modality', 'pixel_um', 'unit', 'value_range', 'simulated', 'source', 'meta', 'channel_names')}
+    about = {k: getattr(images, k)
+        for k in ('ids', 'groups', 'class_names', 'modality', 'pixel_um', 'unit', 'value_range', 'simulated', 'source',
+        'meta', 'channel_names')}
     truth = {f'truth_{k}': v for k, v in (images.truth or {}).items()}
     part = path.with_name(f'.{path.name}.{os.getpid()}')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open('wb') as f:
-            np.savez(f, images=images.images, labels=images.labels, about=np.array(json.dumps(about)), fingerprint=np.array(images.fingerprint), **truth)
+            np.savez(f, images=images.images, labels=images.labels, about=np.array(json.dumps(about)),
+                fingerprint=np.array(images.fingerprint), **truth)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
@@ -172,7 +184,8 @@ def cached(
     with FileLock(folder/f'.{path.name}.lock'):
         if path.exists():
             try: return _load_set(path)
-            except Exception as e: log.warning(f"The cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again.")
+            except Exception as e:
+                log.warning(f"The cached file {path.name} is damaged ({type(e).__name__}: {e}); it is made again.")
         _tidy(folder, path, name, parts)
         images = make(parts) if signature(make).parameters else make()
         _save_set(images, path)
@@ -187,7 +200,9 @@ def load_simulator(
 )->Simulator:
     "The simulator of a data set; raises ValueError where there is none."
     info = DATASETS[dataset]
-    if not info.simulator: raise ValueError(f"dataset='{dataset}' has no simulator: expected one of {', '.join(d.name for d in DATASETS.values() if d.simulator)}")
+    if not info.simulator:
+        raise ValueError(f"dataset='{dataset}' has no simulator: expected one of "
+            f"{', '.join(d.name for d in DATASETS.values() if d.simulator)}")
     return import_module(f'sparseattnnet.data.{info.simulator}').SIMULATOR
 
 _IMPORTS = re.compile(r'^\s*from (?:\.|sparseattnnet\.data\.)(\w+) import|^\s*from (?:\.|sparseattnnet\.data) import (\w+)', re.M)
@@ -209,13 +224,16 @@ def read_options(
     if not options: return {}
     if not isinstance(options, str): return dict(options)
     try: out = json.loads(options)
-    except json.JSONDecodeError as e: raise ValueError(f"options={options!r} is no JSON ({e}): expected text such as '{{\"sep\": 0.5}}'") from None
-    if not isinstance(out, dict): raise ValueError(f"options={options!r}: expected a JSON object such as '{{\"sep\": 0.5}}'")
+    except json.JSONDecodeError as e:
+        raise ValueError(f"options={options!r} is no JSON ({e}): expected text such as '{{\"sep\": 0.5}}'") from None
+    if not isinstance(out, dict):
+        raise ValueError(f"options={options!r}: expected a JSON object such as '{{\"sep\": 0.5}}'")
     return out
 
 def _options_tag(sim, options):
     said = lambda k, v: k if v is True else f'{k}{v:g}' if isinstance(v, float) else f'{k}{v}'
-    return ''.join('-' + re.sub(r'[^A-Za-z0-9.]', '', said(k, v)) for k, v in sorted(options.items()) if v != sim.options[k])
+    return ''.join('-' + re.sub(r'[^A-Za-z0-9.]', '', said(k, v)) for k, v in sorted(options.items())
+        if v != sim.options[k])
 
 # %% ../../nbs/data/datasets.ipynb #a146947a
 def _simulated(info, profile, seed, size, options, cache, progress):
@@ -223,9 +241,11 @@ def _simulated(info, profile, seed, size, options, cache, progress):
     options = read_options(options)
     if 'size' in sim.options and (size or 0) >= 64: options = {'size': size} | options
     options = check_options(sim, options)
-    key = dict(dataset=info.name, counts=counts, seed=seed, options=options, version=sim.version, source=_code_hash(sim.module))
+    key = dict(dataset=info.name, counts=counts, seed=seed, options=options, version=sim.version,
+        source=_code_hash(sim.module))
     make = lambda parts=None: simulate(sim, counts, seed=seed, progress=progress, parts=parts, **options)
-    return make() if cache is False else cached(f'{info.name}-{profile}-seed{seed}{_options_tag(sim, options)}', key, make, cache)
+    return make() if cache is False else cached(f'{info.name}-{profile}-seed{seed}{_options_tag(sim, options)}', key,
+        make, cache)
 
 # %% ../../nbs/data/datasets.ipynb #3428a9fa
 SOURCES = ('auto', 'simulated', 'real')
@@ -247,11 +267,15 @@ def pick_source(
     if source not in SOURCES: raise ValueError(f"source={source!r}: expected one of {', '.join(SOURCES)}")
     info, here = DATASETS[dataset], None if folder else find_real(dataset)
     if source == 'simulated':
-        if folder: raise ValueError(f"folder='{folder}' came with source='simulated', which reads no folder: leave one of them out")
+        if folder:
+            raise ValueError(f"folder='{folder}' came with source='simulated', which reads no folder: leave "
+                "one of them out")
         load_simulator(dataset)
     if source != 'auto' or folder or not info.simulator: return 'real' if source == 'auto' else source
     if here: log.info(f"{dataset}: REAL images from data/{here.name} (source='simulated' takes simulated ones)")
-    else: log.info(f"{dataset}: SIMULATED images, since data/{info.places[0]} is absent or empty (real ones: folder=, or data/README.md)")
+    else:
+        log.info(f"{dataset}: SIMULATED images, since data/{info.places[0]} is absent or empty (real ones: folder=, or "
+            "data/README.md)")
     return 'real' if here else 'simulated'
 
 # %% ../../nbs/data/datasets.ipynb #87354769
@@ -265,7 +289,8 @@ def _settle_classes(images, info, where, expected=()):
     known = {_plain(c): c for c in info.classes} | ALIASES
     names = [known.get(_plain(c), c) for c in images.class_names]
     if len(set(names)) < len(names) or set(names) != set(expected):
-        raise ValueError(f"{where} holds the classes {', '.join(images.class_names)}: dataset='{info.name}' expects {', '.join(expected)}. "
+        raise ValueError(f"{where} holds the classes {', '.join(images.class_names)}: dataset='{info.name}' expects "
+            f"{', '.join(expected)}. "
                          "Rename or move folders, or read your own classes with dataset='folder'")
     order = [c for c in info.classes if c in names]
     return replace(images, class_names=tuple(order), labels=np.array([order.index(n) for n in names])[images.labels])
@@ -282,14 +307,17 @@ def _check_counts(images, expected, whose):
 # %% ../../nbs/data/datasets.ipynb #345764ae
 def _kind(kw): return 'simulated' if kw.get('simulated') else 'real'
 
-def _absent(info): return (f"the real images of '{info.name}' are not here. Expected: {info.layout}. They may lie elsewhere: folder='…'."
+def _absent(info):
+    return (f"the real images of '{info.name}' are not here. Expected: {info.layout}. They may lie "
+        "elsewhere: folder='…'."
     + (" To take simulated ones: source='simulated'." if info.simulator else '') + ' Details: data/README.md')
 
 def _real_root(info, folder, kw):
     root = Path(folder) if folder else find_real(info.name)
     if root is None: raise FileNotFoundError(_absent(info))
     if not root.exists(): raise FileNotFoundError(f"no folder '{root}': {_absent(info)}")
-    return (root.parent, {'labels_csv': root.resolve()} | kw) if root.is_file() and root.suffix.lower() in TABLE_ENDINGS else (root, kw)
+    return (root.parent,
+        {'labels_csv': root.resolve()} | kw) if root.is_file() and root.suffix.lower() in TABLE_ENDINGS else (root, kw)
 
 def _read_cached(name, root, side, make, on_bad, cache, kw):
     if cache is False or on_bad == 'skip' or kw or not root.is_dir() or find_table(root): return make()
@@ -306,25 +334,31 @@ def _opd_scale(images):
     if images.images.dtype != np.float32: return images
     top = float(np.percentile(images.images[..., ::3, ::3], 99.9))
     if not 20 < top < 5000:
-        raise ValueError(f"the brightest thousandth of these OPD maps begins at {top:.3g}: expected nm, which is some hundreds for a cell. "
-                         "Convert them (1 µm = 1000 nm; phase in rad × wavelength/2π), or read them with dataset='folder', which fits the range on training images")
+        raise ValueError(f"the brightest thousandth of these OPD maps begins at {top:.3g}: expected nm, which is some "
+            "hundreds for a cell. "
+                         "Convert them (1 µm = 1000 nm; phase in rad × wavelength/2π), or read them with "
+                         "dataset='folder', which fits the range on training images")
     return replace(images, unit='nm', value_range=OPD_RANGE)
 
 def _remarks(images, info):
     kind, side = images.images.dtype, images.shape[1]
     if info.name == 'opd' and kind != np.float32:
-        warnings.warn(f"these OPD maps are {kind.itemsize*8}-bit grey levels: the scale in nm is unknown, so they are not compared with nm", stacklevel=3)
+        warnings.warn(f"these OPD maps are {kind.itemsize*8}-bit grey levels: the scale in nm is unknown, so they are "
+            "not compared with nm", stacklevel=3)
     if not (n := images.meta.get('resized', 0)) or info.modality == 'brightfield': return
     odd = [s for s in images.meta['sizes'] if len(set(s.split(' × '))) > 1]
-    log.info(f"{n} of {len(images)} images were resized to {side} × {side} pixels; they came as {', '.join(list(images.meta['sizes'])[:4])}"
+    log.info(f"{n} of {len(images)} images were resized to {side} × {side} pixels; they came as "
+        f"{', '.join(list(images.meta['sizes'])[:4])}"
           + ("; those that are not square were stretched" if odd else ''))
 
 # %% ../../nbs/data/datasets.ipynb #2415fa2f
 def _read_cells(info, folder, size, on_bad, cache, progress, kw):
     (root, kw), side = _real_root(info, folder, kw), size or info.side
     def make():
-        images = read_images(root, size=side, on_bad=on_bad, progress=progress, channels=3 if info.modality == 'brightfield' else 1, modality=info.modality,
-                             known_classes=info.classes, **{'source': f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"} | kw)
+        images = read_images(root, size=side, on_bad=on_bad, progress=progress, channels=3
+            if info.modality == 'brightfield' else 1, modality=info.modality,
+                             known_classes=info.classes,
+                             **{'source': f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"} | kw)
         images = _settle_classes(images, info, f"'{root.name}'", _selection(images, info))
         return _opd_scale(images) if info.name == 'opd' else images
     images = _read_cached(info.name, root, side, make, on_bad, cache, kw)
@@ -356,7 +390,9 @@ def _table_streams(root, labels_csv, group_column=''):
     listed = {r.path.resolve() for r in rows} | {(top/p.path).resolve() for p in problems}
     extra = [f for f in walk_files(top)[0] if f.resolve() not in listed and _stream_kind(f) == 'stream']
     said = [*note.get('said', [])]
-    if extra: said.append(f"Not read, because {note['labels']} does not list them: {len(extra)} event streams, such as {extra[0].relative_to(top).as_posix()}.")
+    if extra:
+        said.append(f"Not read, because {note['labels']} does not list them: {len(extra)} event streams, such as "
+            f"{extra[0].relative_to(top).as_posix()}.")
     gone = [ImageProblem(r.id, 'missing: no such file') for r in rows if kinds[r.path] == 'missing']
     return [(r.path, r.id, r.label, r.group) for r in rows if kinds[r.path] != 'missing'], problems + gone, said
 
@@ -372,12 +408,16 @@ def _folder_streams(root):
     used, others = {r[0] for r in rows}, []
     for f in walk_files(root)[0]:
         if f in used: continue
-        if f.parent == root and _stream_kind(f) == 'stream': problems.append(ImageProblem(f.name, 'unlabelled: it lies outside the class folders'))
+        if f.parent == root and _stream_kind(f) == 'stream':
+            problems.append(ImageProblem(f.name, 'unlabelled: it lies outside the class folders'))
         else: others.append(f.suffix.lower() or 'no ending')
     count = ', '.join(f'{others.count(e)} of {e}' for e in sorted(set(others)))
     said = [f"Not read in '{root.name}': {count}; streams end in {', '.join(STREAM_ENDINGS)}."] if others else []
-    links = [f for d in inside(root) for f in sorted(d.rglob('*')) if f.is_symlink() and f.is_dir() and not any(u.is_relative_to(f) for u in used)]
-    if links: said.append(f"Not read in '{root.name}': {len(links)} linked folders inside the class folders, such as {name(links[0])}; put the files there.")
+    links = [f for d in inside(root) for f in sorted(d.rglob('*')) if f.is_symlink() and f.is_dir()
+        and not any(u.is_relative_to(f) for u in used)]
+    if links:
+        said.append(f"Not read in '{root.name}': {len(links)} linked folders inside the class folders, such as "
+            f"{name(links[0])}; put the files there.")
     return rows, problems, said
 
 # %% ../../nbs/data/datasets.ipynb #5e1a0d08
@@ -389,11 +429,14 @@ def _list_streams(root, labels_csv=None, group_pattern='', group_column=''):
     frames = [f for f, k in kinds.items() if k == 'frame']
     streams = [f for f, k in kinds.items() if k == 'stream']
     if not streams and (frames or '' in kinds.values() or not rows): return [], [], said
-    if frames: raise ValueError(f"'{root.name}' holds {len(streams)} event streams and {len(frames)} frames, such as {frames[0].name}: expected one kind, move the other away")
+    if frames:
+        raise ValueError(f"'{root.name}' holds {len(streams)} event streams and {len(frames)} frames, such as "
+            f"{frames[0].name}: expected one kind, move the other away")
     if not group_pattern: return rows, problems, said
     found = [re.search(group_pattern, r[1]) for r in rows]
     if missed := [r[1] for r, m in zip(rows, found) if not (m and m.groups())]:
-        raise ValueError(f"group_pattern='{group_pattern}' finds no group in {len(missed)} names, such as '{missed[0]}': expected a pattern with one bracket")
+        raise ValueError(f"group_pattern='{group_pattern}' finds no group in {len(missed)} names, such as "
+            f"'{missed[0]}': expected a pattern with one bracket")
     return [(*r[:3], m[1]) for r, m in zip(rows, found)], problems, said
 
 # %% ../../nbs/data/datasets.ipynb #8c92b357
@@ -404,9 +447,11 @@ def _open_streams(rows, problems, on_bad, where, **how):
     total = len(rows) + len(problems)
     for path, *about in rows:
         try: got.append((read_recording(path, **how), *about))
-        except ValueError as e: problems.append(ImageProblem(about[0], 'unreadable stream: ' + str(e).removeprefix(f"'{path.name}': ")))
+        except ValueError as e:
+            problems.append(ImageProblem(about[0], 'unreadable stream: ' + str(e).removeprefix(f"'{path.name}': ")))
     if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
-    if problems: log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
+    if problems:
+        log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     return got, problems
 
 def _binned(e, sensor, side):
@@ -418,7 +463,8 @@ def _binned(e, sensor, side):
 SENSORS = ((128, 128), (180, 240), (240, 304), (256, 256), (260, 346), (320, 320), (480, 640), (720, 1280), (800, 1280))
 
 def _asked_shape(shape):
-    ok = isinstance(shape, (tuple, list)) and len(shape) == 2 and all(isinstance(n, (int, np.integer)) and n > 0 for n in shape)
+    ok = isinstance(shape, (tuple, list)) and len(shape) == 2 and all(isinstance(n, (int, np.integer)) and n > 0
+        for n in shape)
     if not ok: raise ValueError(f"shape={shape!r}: expected the sensor's (rows, columns), such as (480, 640)")
     return tuple(int(n) for n in shape)
 
@@ -426,12 +472,17 @@ def _sensor(got, shape, side):
     "Rows and columns of the sensor, and where they are from: 'header', 'shape' or 'events'."
     reach = tuple(max(int(r.events[k].max()) + 1 for r in got) for k in 'yx')
     named = sorted({r.sensor for r in got if r.sensor})
-    if len(named) > 1: raise ValueError(f"the headers name sensors of {len(named)} sizes, {' and '.join(f'{h} × {w}' for h, w in named[:4])} (rows × columns): expected one, read them apart")
+    if len(named) > 1:
+        raise ValueError(f"the headers name sensors of {len(named)} sizes, "
+            f"{' and '.join(f'{h} × {w}' for h, w in named[:4])} (rows × columns): expected one, read them apart")
     asked = _asked_shape(shape) if shape is not None else None
-    if named and asked not in (None, named[0]): raise ValueError(f"shape={asked}, but the headers name {named[0][0]} rows and {named[0][1]} columns: leave shape out")
+    if named and asked not in (None, named[0]):
+        raise ValueError(f"shape={asked}, but the headers name {named[0][0]} rows and {named[0][1]} columns: "
+            "leave shape out")
     if size := named[0] if named else asked:
         if reach[0] > size[0] or reach[1] > size[1]:
-            raise ValueError(f"{'the headers name ' if named else 'shape='}{size}, but events lie in up to {reach[0]} rows and {reach[1]} columns: expected the sensor's (rows, columns)")
+            raise ValueError(f"{'the headers name ' if named else 'shape='}{size}, but events lie in up to {reach[0]} "
+                f"rows and {reach[1]} columns: expected the sensor's (rows, columns)")
         return size, 'header' if named else 'shape'
     if max(reach) <= side: return (side, side), 'events'
     return next((s for s in SENSORS if all(.9*n <= r <= n for r, n in zip(reach, s))), reach), 'events'
@@ -469,11 +520,15 @@ def _stream_remarks(images, most=5):
 # %% ../../nbs/data/datasets.ipynb #87c07548
 def _read_event(info, folder, size, on_bad, cache, progress, kw):
     root, kw = _real_root(info, folder, kw)
-    rows, problems, said = _list_streams(root, kw.get('labels_csv'), kw.get('group_pattern', ''), kw.get('group_column', '')) if root.is_dir() else ([], [], [])
+    rows, problems, said = _list_streams(root, kw.get('labels_csv'), kw.get('group_pattern', ''),
+        kw.get('group_column', '')) if root.is_dir() else ([], [], [])
     if not rows:
         if root.is_dir() and said and not any(_stream_kind(f) in ('frame', '') for f in walk_files(root)[0]):
-            raise ValueError(f"no event stream and no frame in '{root.name}'. {' '.join(said)} Convert others, for instance to CSV with the header t,x,y,p")
-        if asked := set(_STREAM_OPTIONS) & set(kw): raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event streams take them")
+            raise ValueError(f"no event stream and no frame in '{root.name}'. {' '.join(said)} Convert others, for "
+                "instance to CSV with the header t,x,y,p")
+        if asked := set(_STREAM_OPTIONS) & set(kw):
+            raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event "
+                "streams take them")
         return _read_cells(info, folder, size, on_bad, cache, progress, kw)
     where = f"'{root.name}'"
     make = lambda: _settle_classes(_read_streams(info, (rows, problems), where, size, on_bad, kw), info, where)
@@ -511,11 +566,14 @@ def find_wbc(
     which:str='Test-A', # 'Train', 'Test-A' or 'Test-B'
 )->Path: # the folder of that part, which holds a folder a class
     "Find a part of Raabin-WBC, whatever the spelling (Test-A, TestA, test_a) and nesting; instructions where it is absent."
-    if which not in WBC_PARTS: raise ValueError(f"which={which!r}: expected one of {', '.join(WBC_PARTS)}, or 'official'")
+    if which not in WBC_PARTS:
+        raise ValueError(f"which={which!r}: expected one of {', '.join(WBC_PARTS)}, or 'official'")
     root = Path(folder) if folder else data_root()/'wbc'
     if not root.is_dir(): raise FileNotFoundError(f"no folder '{root}': {WBC_HELP}")
     found = _find_part(root, which)
-    if found is None: raise FileNotFoundError(f"no folder {which} in '{root}' (it holds {sorted(p.name for p in root.iterdir())[:8]}): {WBC_HELP}")
+    if found is None:
+        raise FileNotFoundError(f"no folder {which} in '{root}' (it holds "
+            f"{sorted(p.name for p in root.iterdir())[:8]}): {WBC_HELP}")
     return found
 
 # %% ../../nbs/data/datasets.ipynb #77216f5a
@@ -524,19 +582,25 @@ def _wbc(info, folder, which, size, on_bad, cache, progress, kw):
     part, side = find_wbc(folder, which), size or info.side
     def make():
         images = read_images(part, size=side, on_bad=on_bad, progress=progress, channels=3, modality='brightfield',
-                             **{'source': f"{_kind(kw)} images: Raabin-WBC {which}, stained white blood cells, resized to {side} × {side} pixels"} | kw)
+                             **{'source': f"{_kind(kw)} images: Raabin-WBC {which}, stained white blood cells, resized "
+                             f"to {side} × {side} pixels"} | kw)
         return _settle_classes(images, info, f"'{part.name}'", TEST_B if which == 'Test-B' else ())
     images = _read_cached(f'wbc-{_plain(which)}', part, side, make, on_bad, cache, kw)
-    _check_counts(images, dict(zip(info.classes, WBC_COUNTS.get(which, ()))), f"{'the paper' if which == 'Test-A' else 'Raabin-WBC'} for {which}")
+    _check_counts(images, dict(zip(info.classes, WBC_COUNTS.get(which, ()))),
+        f"{'the paper' if which == 'Test-A' else 'Raabin-WBC'} for {which}")
     return images
 
 def _wbc_official(info, folder, size, on_bad, cache, progress, kw):
     a, b = (_wbc(info, folder, w, size, on_bad, cache, progress, kw) for w in ('Train', 'Test-A'))
-    named = {p: {f: [f'{w}/{i}' for i in getattr(s, f)] for f in ('ids', 'groups')} for p, w, s in (('train', 'Train', a), ('test', 'Test-A', b))}
+    named = {p: {f: [f'{w}/{i}' for i in getattr(s, f)] for f in ('ids', 'groups')} for p, w,
+        s in (('train', 'Train', a), ('test', 'Test-A', b))}
     ids, groups = ([*named['train'][f], *named['test'][f]] for f in ('ids', 'groups'))
-    return replace(a, images=np.concatenate([a.images, b.images]), labels=np.concatenate([a.labels, b.labels]), ids=ids, groups=groups,
-                   source=a.source.replace('Train', 'Train and Test-A'), meta={'official_split': {p: v['ids'] for p, v in named.items()},
-                                                                              'left_out': a.meta['left_out'] + b.meta['left_out']})
+    return replace(a, images=np.concatenate([a.images, b.images]), labels=np.concatenate([a.labels, b.labels]),
+        ids=ids, groups=groups,
+                   source=a.source.replace('Train', 'Train and Test-A'),
+                   meta={'official_split': {p: v['ids'] for p, v in named.items()},
+                                                                              'left_out': a.meta['left_out']
+                                                                              + b.meta['left_out']})
 
 # %% ../../nbs/data/datasets.ipynb #274055b6
 def fetch_wbc(
@@ -548,7 +612,9 @@ def fetch_wbc(
     try: import kagglehub
     except ImportError: raise ImportError(f"kagglehub is not installed; {WBC_HELP}") from None
     try: got = Path(kagglehub.dataset_download(KAGGLE_WBC))
-    except Exception as e: raise ConnectionError(f"Kaggle did not give the set ({type(e).__name__}: {e}): check network and credentials; {WBC_HELP}") from None
+    except Exception as e:
+        raise ConnectionError(f"Kaggle did not give the set ({type(e).__name__}: {e}): check network and "
+            f"credentials; {WBC_HELP}") from None
     root.parent.mkdir(parents=True, exist_ok=True)
     try: root.symlink_to(got, target_is_directory=True)
     except OSError: shutil.copytree(got, root)
@@ -608,7 +674,8 @@ def _real(dataset, folder, size, on_bad, cache, progress, which, kw):
 
 def _sized(images, size):
     if images.modality == 'hologram' and size and size < images.shape[1]:
-        warnings.warn(f"holograms of {size} × {size} pixels lose fringes that become finer than 2 pixels; a carrier of 4 pixels is gone below {images.shape[1]//2 + 1}", stacklevel=3)
+        warnings.warn(f"holograms of {size} × {size} pixels lose fringes that become finer than 2 pixels; a carrier of "
+            f"4 pixels is gone below {images.shape[1]//2 + 1}", stacklevel=3)
     return images.resized(size) if size else images
 
 # %% ../../nbs/data/datasets.ipynb #a62276c1
@@ -633,7 +700,8 @@ def load_images(
     source = _check_request(dataset, folder, profile, source, which, options, kw)
     if dataset == 'folder':
         if kw.get('simulated'): kw = {'source': f"simulated images read from the folder '{Path(folder).name}'"} | kw
-        return read_images(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, progress=progress, **kw)
+        return read_images(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, progress=progress,
+            **kw)
     if source == 'simulated': images = _simulated(DATASETS[dataset], profile, seed, size, options, cache, progress)
     else: images = _real(dataset, folder, size, on_bad, cache, progress, which, kw)
     images = _narrow(images, only, drop_classes)

@@ -22,7 +22,8 @@ from ..method.printed import PAPER_TABLE1
 from ..package import needs
 
 # %% ../../nbs/judge/tables.ipynb #1437539e
-METRICS = {'accuracy': 'accuracy, %', 'precision_weighted': 'precision, %', 'recall_weighted': 'recall, %', 'f1_weighted': 'F1, %',
+METRICS = {'accuracy': 'accuracy, %', 'precision_weighted': 'precision, %', 'recall_weighted': 'recall, %',
+    'f1_weighted': 'F1, %',
     'k': 'k', 'share': '% of image', 'macro_f1': 'macro-F1, %', 'balanced_accuracy': 'balanced accuracy, %'}
 
 # %% ../../nbs/judge/tables.ipynb #b577ff72
@@ -49,7 +50,9 @@ def model_label(
     record:dict, # a run record
 )->str: # e.g. SparseAttnNet (corrected)
     "A model's name as tables print it."
-    names = {'sparseattnnet': 'SparseAttnNet', 'resnet50': 'ResNet50', 'mobilenet_v2': 'MobileNetV2', 'mobilenet_v3_small': 'MobileNetV3-small', 'dense_cnn': 'dense CNN, equal budget', 'tiny_cnn': 'dense CNN, 5.7 k parameters', 'plain_cnn': 'plain CNN'}
+    names = {'sparseattnnet': 'SparseAttnNet', 'resnet50': 'ResNet50', 'mobilenet_v2': 'MobileNetV2',
+        'mobilenet_v3_small': 'MobileNetV3-small', 'dense_cnn': 'dense CNN, equal budget',
+        'tiny_cnn': 'dense CNN, 5.7 k parameters', 'plain_cnn': 'plain CNN'}
     base = names.get(record['model'], record['model'])
     return f"{base} ({record['preset']})" if record['preset'] else base
 
@@ -103,9 +106,12 @@ def table1_short(
         r, t = g[0], table1(g).set_index('metric')
         show = lambda m, d=1: '—' if METRICS[m] not in t.index else f"{t.loc[METRICS[m], 'ours']:.{d}f}" + (f" ± {t.loc[METRICS[m], 'sd']:.{d}f}" if len(g) > 1 else '')
         paper = t.loc[METRICS['accuracy'], 'paper']
-        rows.append({'model': label, 'accuracy, %': show('accuracy'), 'paper, %': paper or '—', 'F1, %': show('f1_weighted'),
-            'macro-F1, %': show('macro_f1'), 'balanced, %': show('balanced_accuracy'), 'k': show('k', 0), '% of image': show('share') if r['model'] == 'sparseattnnet' else '100',
-            'parameters': f"{r['parameters']:,}", 'epochs': r['config']['recipe']['epochs'], 'training, s': round(sum(x['train_s'] for x in g)/len(g)), 'n': len(g)})
+        rows.append({'model': label, 'accuracy, %': show('accuracy'), 'paper, %': paper or '—',
+            'F1, %': show('f1_weighted'),
+            'macro-F1, %': show('macro_f1'), 'balanced, %': show('balanced_accuracy'), 'k': show('k', 0),
+            '% of image': show('share') if r['model'] == 'sparseattnnet' else '100',
+            'parameters': f"{r['parameters']:,}", 'epochs': r['config']['recipe']['epochs'],
+            'training, s': round(sum(x['train_s'] for x in g)/len(g)), 'n': len(g)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/judge/tables.ipynb #7866f11d
@@ -129,7 +135,9 @@ def write_table(
 )->list[Path]: # the files that were written
     "Write Table 1 as CSV (long), Markdown and LaTeX (short), atomically, with its provenance."
     path, long, short, caption = Path(path), table1(records), table1_short(records), table_caption(records)
-    body = {'csv': long.to_csv(index=False), 'md': f"{caption}\n\n{markdown(short)}\n\n{markdown(long.drop(columns='runs'))}\n", 'tex': f"% {caption}\n{latex(short)}"}
+    body = {'csv': long.to_csv(index=False),
+        'md': f"{caption}\n\n{markdown(short)}\n\n{markdown(long.drop(columns='runs'))}\n",
+        'tex': f"% {caption}\n{latex(short)}"}
     out = []
     for ending, text in body.items():
         out.append(path.with_name(f'{path.name}.{ending}'))
@@ -158,7 +166,8 @@ def markdown(
 
 # %% ../../nbs/judge/tables.ipynb #6be1d07f
 _GREEK = zip('αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ', 'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu '
-    'nu xi pi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'.split(), strict=True)
+    'nu xi pi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega'.split(),
+    strict=True)
 _WORDS = {'\\': 'backslash', '~': 'asciitilde', '^': 'asciicircum', '<': 'less', '>': 'greater', '|': 'bar'}
 _TEX = {ord(c): f'\\{c}' for c in '&#%_${}'} | {ord(c): f'\\text{n}{{}}' for c, n in _WORDS.items()}
 _TEX |= {ord(c): f'$\\{n}$' for c, n in _GREEK} | {ord('±'): r'$\pm$', ord('\n'): ' '}
@@ -219,13 +228,18 @@ def paired_runs(
     for runs in (a, b):
         seeds = [r['seed'] for r in runs]
         if twice := sorted({s for s in seeds if seeds.count(s) > 1}):
-            raise ValueError(f"{model_label(runs[0])} has {seeds.count(twice[0])} runs of seed {twice[0]}: {', '.join(r['run_id'] for r in runs if r['seed'] == twice[0])}; expected one, leave out the others")
+            raise ValueError(f"{model_label(runs[0])} has {seeds.count(twice[0])} runs of seed {twice[0]}: "
+                f"{', '.join(r['run_id'] for r in runs if r['seed'] == twice[0])}; expected one, leave out the others")
         by.append(dict(zip(seeds, runs)))
     common = sorted(by[0].keys() & by[1].keys())
-    if not common: raise ValueError(f"{model_label(a[0])} has seeds {sorted(by[0])}, {model_label(b[0])} {sorted(by[1])}: expected a common seed to pair by; train one")
+    if not common:
+        raise ValueError(f"{model_label(a[0])} has seeds {sorted(by[0])}, {model_label(b[0])} {sorted(by[1])}: "
+            "expected a common seed to pair by; train one")
     pairs = [(by[0][s], by[1][s]) for s in common]
     for x, y in pairs:
-        if x['split_hash'] != y['split_hash']: raise ValueError(f"seed {x['seed']}: {x['run_id']} has split {x['split_hash'][:8]}, {y['run_id']} {y['split_hash'][:8]}: expected the same split; train one of them again")
+        if x['split_hash'] != y['split_hash']:
+            raise ValueError(f"seed {x['seed']}: {x['run_id']} has split {x['split_hash'][:8]}, {y['run_id']} "
+                f"{y['split_hash'][:8]}: expected the same split; train one of them again")
     return pairs
 
 def overlap(
@@ -239,7 +253,9 @@ def overlap(
 # %% ../../nbs/judge/tables.ipynb #183b19ad
 def _predictions(record, runs):
     p = run_predictions(record, runs)
-    if p.labels is None: raise ValueError(f"{record['run_id']}: predictions without labels; expected those of the test part, train it again")
+    if p.labels is None:
+        raise ValueError(f"{record['run_id']}: predictions without labels; expected those of the test part, "
+            "train it again")
     return p
 
 def _cells(ids, groups): return list(ids) if groups is None else [groups.get(i, i) for i in ids]
@@ -254,9 +270,13 @@ def images_of(
     for pair in pairs:
         x, y = (_predictions(r, runs) for r in pair)
         at = {i: n for n, i in enumerate(y.ids)}
-        if at.keys() != set(x.ids): raise ValueError(f"seed {pair[0]['seed']}: {pair[0]['run_id']} and {pair[1]['run_id']} tested different images; expected the same, train one of them again")
+        if at.keys() != set(x.ids):
+            raise ValueError(f"seed {pair[0]['seed']}: {pair[0]['run_id']} and {pair[1]['run_id']} tested different "
+                "images; expected the same, train one of them again")
         order = [at[i] for i in x.ids]
-        if (x.labels != y.labels[order]).any(): raise ValueError(f"seed {pair[0]['seed']}: {pair[0]['run_id']} and {pair[1]['run_id']} give one image two labels; train one of them again")
+        if (x.labels != y.labels[order]).any():
+            raise ValueError(f"seed {pair[0]['seed']}: {pair[0]['run_id']} and {pair[1]['run_id']} give one image two "
+                "labels; train one of them again")
         right[0].append(x.predicted == x.labels)
         right[1].append((y.predicted == y.labels)[order])
         cells += _cells(x.ids, groups)
@@ -269,10 +289,12 @@ def _pairs(records):
     return [(l, o, paired_runs(groups[l], groups[o])) for l in ours for o in groups if o not in ours]
 
 def _compare(pairs, runs, groups, level, draws):
-    seeds = lambda m: S.paired_over_seeds([metric_value(x, m) for x, _ in pairs], [metric_value(y, m) for _, y in pairs], level, overlap(pairs))
+    seeds = lambda m: S.paired_over_seeds([metric_value(x, m) for x, _ in pairs],
+        [metric_value(y, m) for _, y in pairs], level, overlap(pairs))
     a, b, cells = images_of(pairs, runs, groups)
     images = S.paired_over_images(a, b, level, draws, groups=None if len(set(cells)) == len(cells) else cells)
-    return [('seeds', 'accuracy', seeds('accuracy')), ('seeds', 'macro_f1', seeds('macro_f1')), ('test images', 'accuracy', images)]
+    return [('seeds', 'accuracy', seeds('accuracy')), ('seeds', 'macro_f1', seeds('macro_f1')),
+        ('test images', 'accuracy', images)]
 
 def comparisons(
     records:list[dict], # run records of one data set, profile and protocol
@@ -293,7 +315,8 @@ def comparisons(
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 # %% ../../nbs/judge/tables.ipynb #fe88af23
-COMPARISON_COLUMNS = ('data', 'model', 'against', 'over', 'metric', 'difference, points', 'low', 'high', 'effect', 'p', 'p (Holm)', 'n', 'judgement', 'method', 'profile', 'seeds', 'runs')
+COMPARISON_COLUMNS = ('data', 'model', 'against', 'over', 'metric', 'difference, points', 'low', 'high', 'effect', 'p',
+    'p (Holm)', 'n', 'judgement', 'method', 'profile', 'seeds', 'runs')
 
 def _round(v, digits=2): return None if v is None else round(v, digits)
 
@@ -301,8 +324,11 @@ def _p(v): return None if v is None else float(f'{v:.2g}')
 
 def _comparison_row(label, other, pairs, over, metric, c, p, margin, alpha):
     r, both = pairs[0][0], [x['run_id'] for pair in pairs for x in pair]
-    return dict(zip(COMPARISON_COLUMNS, (_data(r), label, other, over, METRICS[metric], _round(c.difference), _round(c.low), _round(c.high), _round(c.effect), _p(c.p), _p(p),
-        c.n, S.judge(c._replace(p=p), margin, alpha), c.method, r['profile'], ' '.join(str(x['seed']) for x, _ in pairs), ' '.join(both))))
+    return dict(zip(COMPARISON_COLUMNS,
+        (_data(r), label, other, over, METRICS[metric], _round(c.difference), _round(c.low), _round(c.high),
+        _round(c.effect), _p(c.p), _p(p),
+        c.n, S.judge(c._replace(p=p), margin, alpha), c.method, r['profile'],
+        ' '.join(str(x['seed']) for x, _ in pairs), ' '.join(both))))
 
 # %% ../../nbs/judge/tables.ipynb #76a1e3bf
 def effective_number(
@@ -314,7 +340,8 @@ def effective_number(
 
 def _share(hits, tested, level):
     n, worth = len(tested), effective_number(tested)
-    return (hits/n, *wilson_interval(hits if worth == n else hits/n*worth, worth, level), n, worth) if n else (None, None, None, 0, 0.)
+    return (hits/n, *wilson_interval(hits if worth == n else hits/n*worth, worth, level), n, worth) if n else (None,
+        None, None, 0, 0.)
 
 # %% ../../nbs/judge/tables.ipynb #4674e0e5
 def _class_recall(group, runs, groups, level):
@@ -339,9 +366,11 @@ def recall_table(
     "Recall of each class with Wilson's interval, in per cent. ValueError for runs that do not belong together."
     pd = needs('pandas', 'paper')
     percent = lambda v: None if v is None else round(100*v, 2)
-    rows = [{'data': _data(g[0]), 'model': label, 'class': name, 'rows': which, 'recall, %': percent(p), 'low': percent(low), 'high': percent(high), 'sd over runs': percent(sd), 'runs': n_runs,
+    rows = [{'data': _data(g[0]), 'model': label, 'class': name, 'rows': which, 'recall, %': percent(p),
+        'low': percent(low), 'high': percent(high), 'sd over runs': percent(sd), 'runs': n_runs,
              'times tested': n, 'worth trials': round(m, 1), 'profile': g[0]['profile'], 'run ids': ids}
-            for label, g in _groups(records).items() for name, which, ids, p, low, high, n, m, sd, n_runs in _class_recall(g, runs, groups, level)]
+            for label, g in _groups(records).items() for name, which, ids, p, low, high, n, m, sd,
+            n_runs in _class_recall(g, runs, groups, level)]
     return pd.DataFrame(rows)
 
 # %% ../../nbs/judge/tables.ipynb #62722439
@@ -354,9 +383,13 @@ def paper_significance(
     "SparseAttnNet against each baseline by Welch's test on the printed means ± sd."
     pd = needs('pandas', 'paper')
     pairs = [(d, m) for d, m in PAPER_TABLE1 if m != 'sparseattnnet']
-    found = [S.welch_from_summary(*PAPER_TABLE1[d, 'sparseattnnet'][metric], n, *PAPER_TABLE1[d, m][metric], n) for d, m in pairs]
-    rows = [{'data': f'{d} (real)', 'model': 'paper: SparseAttnNet', 'against': f'paper: {m}', 'metric': METRICS[metric], 'difference, points': _round(c.difference), 'low': _round(c.low), 'high': _round(c.high),
-             "Cohen's d": _round(c.effect), 'p': _p(c.p), 'p (Holm)': _p(p), 'n (assumed)': n, 'judgement': S.judge(c._replace(p=p), margin)}
+    found = [S.welch_from_summary(*PAPER_TABLE1[d, 'sparseattnnet'][metric], n, *PAPER_TABLE1[d, m][metric], n) for d,
+        m in pairs]
+    rows = [{'data': f'{d} (real)', 'model': 'paper: SparseAttnNet', 'against': f'paper: {m}',
+        'metric': METRICS[metric], 'difference, points': _round(c.difference), 'low': _round(c.low),
+        'high': _round(c.high),
+             "Cohen's d": _round(c.effect), 'p': _p(c.p), 'p (Holm)': _p(p), 'n (assumed)': n,
+             'judgement': S.judge(c._replace(p=p), margin)}
             for (d, m), c, p in zip(pairs, found, S.holm([c.p for c in found])) if d in datasets]
     return pd.DataFrame(rows)
 
@@ -375,8 +408,10 @@ def comparison_caption(
 )->str: # some sentences
     "What a table of comparisons shows."
     short = '' if records[0]['profile'] == 'full' else ' In a short profile the models were trained for different numbers of images: a verdict is about these runs, not about the methods.'
-    return (f"Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of the discordant images over test images; "
-            f"n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin ±{margin:g} points; verdicts: {', '.join(S.JUDGEMENTS)}.{short}")
+    return ("Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of "
+        "the discordant images over test images; "
+            "n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin "
+            f"±{margin:g} points; verdicts: {', '.join(S.JUDGEMENTS)}.{short}")
 
 # %% ../../nbs/judge/tables.ipynb #308c9f55
 def write_comparisons(
@@ -390,9 +425,11 @@ def write_comparisons(
 )->list[Path]: # the files that were written
     "Write the comparisons as CSV and Markdown, with their provenance; the Markdown adds the paper's own, in a table by itself."
     t, paper = comparisons(records, runs, groups, margin), paper_significance((records[0]['dataset'],), margin=margin)
-    ours = markdown(t.drop(columns=['runs', 'profile'])) if len(t) else 'No preset of SparseAttnNet stands beside another model: nothing to compare.'
+    ours = markdown(t.drop(columns=['runs',
+        'profile'])) if len(t) else 'No preset of SparseAttnNet stands beside another model: nothing to compare.'
     text = f"{table_caption(records)}\n\n{comparison_caption(margin, records)}\n\n{ours}\n"
-    if len(paper): text += f"\nThe paper's printed accuracies, real images; Welch's test; {paper['n (assumed)'][0]} runs are assumed, the paper does not say:\n\n{markdown(paper)}\n"
+    if len(paper):
+        text += f"\nThe paper's printed accuracies, real images; Welch's test; {paper['n (assumed)'][0]} runs are assumed, the paper does not say:\n\n{markdown(paper)}\n"
     return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #0f995a2f
@@ -432,14 +469,16 @@ def pick_runs(
     "Choose the runs of one table: plain ones, of the newest data, the newest of each seed."
     chosen, notes = {}, []
     same = lambda r: (r['dataset'], r['simulated'])
-    fits = [r for r in records if r['dataset'] in datasets and (r['profile'], r['protocol']) == (profile, protocol) and _name(r) in models and (not seeds or r['seed'] in seeds)]
+    fits = [r for r in records if r['dataset'] in datasets and (r['profile'], r['protocol']) == (profile, protocol)
+        and _name(r) in models and (not seeds or r['seed'] in seeds)]
     fits.sort(key=lambda r: r.get('finished', ''))
     newest = {same(r): r['data_fingerprint'] for r in fits if not _changed(r)}
     for r in fits:
         if what := _changed(r): notes.append({'run': r['run_id'], 'left out': f'a variant: {what}'})
         elif r['data_fingerprint'] != newest[same(r)]: notes.append({'run': r['run_id'], 'left out': 'older images'})
         else:
-            if old := chosen.get((same(r), _name(r), r['seed'])): notes.append({'run': old['run_id'], 'left out': f"older than {r['run_id']}"})
+            if old := chosen.get((same(r), _name(r), r['seed'])):
+                notes.append({'run': old['run_id'], 'left out': f"older than {r['run_id']}"})
             chosen[same(r), _name(r), r['seed']] = r
     order = lambda r: (datasets.index(r['dataset']), r['simulated'], models.index(_name(r)), r['seed'])
     return sorted(chosen.values(), key=order), notes
@@ -464,7 +503,8 @@ def missing_runs(
     for d, m in ((d, m) for d in datasets for m in models):
         if lacks := tuple(str(s) for s in want if (d, m, s) not in there): gone.setdefault((d, lacks), []).append(m)
     command = lambda d, lacks, m: f"make paper PROFILE={profile} DATASETS={d} MODELS={','.join(m)} SEEDS={','.join(lacks)}" + ('' if protocol == 'strict' else f' PROTOCOL={protocol}')
-    return pd.DataFrame([{'data': d, 'models': ', '.join(m), 'seeds': ' '.join(lacks), 'made by': command(d, lacks, m)} for (d, lacks), m in gone.items()], columns=['data', 'models', 'seeds', 'made by'])
+    return pd.DataFrame([{'data': d, 'models': ', '.join(m), 'seeds': ' '.join(lacks), 'made by': command(d, lacks, m)}
+        for (d, lacks), m in gone.items()], columns=['data', 'models', 'seeds', 'made by'])
 
 # %% ../../nbs/judge/tables.ipynb #66d3dcdb
 def table1_all(
@@ -474,16 +514,20 @@ def table1_all(
 ): # DataFrame, one row a data set and model
     "Our Table 1 in the paper's layout, over all data sets; ValueError when simulated and real runs are mixed."
     pd = needs('pandas', 'paper')
-    if len({r['simulated'] for r in records}) > 1: raise ValueError("simulated and real runs came together: make one table of each")
+    if len({r['simulated'] for r in records}) > 1:
+        raise ValueError("simulated and real runs came together: make one table of each")
     rows = []
     for d, m in ((d, m) for d in datasets for m in models):
-        g, model = [r for r in records if (r['dataset'], _name(r)) == (d, m)], dict(zip(('model', 'preset'), (*m.split(':'), '')))
+        g, model = [r for r in records
+            if (r['dataset'], _name(r)) == (d, m)], dict(zip(('model', 'preset'), (*m.split(':'), '')))
         if g: _groups(g)
         images = _data(g[0]) if g else f'{d} (no run)'
-        rows.append({'data': images, 'model': model_label(model), **{METRICS[k]: mean_sd(g, k) if g else None for k in METRICS}, 'n': len(g)})
+        rows.append({'data': images, 'model': model_label(model),
+            **{METRICS[k]: mean_sd(g, k) if g else None for k in METRICS}, 'n': len(g)})
     return pd.DataFrame(rows)
 
-LONG_COLUMNS = ('data', 'model', 'metric', 'paper', 'ours', 'sd', 'n', 'difference', "inside the paper's ±", 'verdict', 'profile', 'runs')
+LONG_COLUMNS = ('data', 'model', 'metric', 'paper', 'ours', 'sd', 'n', 'difference', "inside the paper's ±", 'verdict',
+    'profile', 'runs')
 
 def long_all(
     records:list[dict], # what `pick_runs` chose, all simulated or all real
@@ -508,13 +552,15 @@ def write_table_all(
     for kind in kinds:
         part = [r for r in records if r['simulated'] == kind]
         name = Path(path).name + ('' if len(kinds) == 1 else '_simulated' if kind else '_real')
-        wide, long, caption = table1_all(part, sets_of(records, kind, datasets), models), long_all(part), caption_all(part)
+        wide, long, caption = table1_all(part, sets_of(records, kind, datasets),
+            models), long_all(part), caption_all(part)
         paper = paper_layout()
         body = [caption, markdown(wide), "The paper's Table 1 as printed, real images:", markdown(paper)]
         if len(long): body += ['In long form:', markdown(long.drop(columns='runs'))]
         if len(missing): body += ['Runs that are missing:', markdown(missing)]
         tex = f"% {caption}\n{latex(wide)}\n% The paper's Table 1 as printed, real images.\n{latex(paper)}"
-        out += _write(Path(path).with_name(name), {'csv': long.to_csv(index=False), 'md': '\n\n'.join(body) + '\n', 'tex': tex}, part, parameters, notebook)
+        out += _write(Path(path).with_name(name),
+            {'csv': long.to_csv(index=False), 'md': '\n\n'.join(body) + '\n', 'tex': tex}, part, parameters, notebook)
     return out
 
 # %% ../../nbs/judge/tables.ipynb #7ceba610
@@ -524,14 +570,16 @@ def sets_of(
     datasets:tuple[str, ...], # keys of data sets
 )->tuple[str, ...]: # those that the table shows
     "Data sets with runs of this kind, and those with no run at all."
-    other = {r['dataset'] for r in records if r['simulated'] != simulated} - {r['dataset'] for r in records if r['simulated'] == simulated}
+    other = {r['dataset'] for r in records if r['simulated'] != simulated} - {r['dataset'] for r in records
+        if r['simulated'] == simulated}
     return tuple(d for d in datasets if d not in other)
 
 def caption_all(
     records:list[dict], # runs of one kind
 )->str: # some sentences
     "What a whole Table 1 shows."
-    if not records: return 'No run records of this profile and protocol were found: every place is empty. The commands that fill it are listed below.'
+    if not records:
+        return 'No run records of this profile and protocol were found: every place is empty. The commands that fill it are listed below.'
     r = records[0]
     kind = 'SIMULATED images, which neither confirm nor refute the paper' if r['simulated'] else 'real images'
     note = '' if r['profile'] == 'full' else f' The {r["profile"]} profile is short: it shows that the code works, not who wins.'
