@@ -55,7 +55,7 @@ def test_map_and_first_picture(page):
     map_line = join(found[1]['source']).split('\n')[-1]
     assert [p for p in links(page.path, map_line).values()] == [p.path for p in COURSE if p != page]
     assert f'**{page.short}**' in map_line
-    if page.path in ('learn/loop', 'method/printed'): return
+    if not page.path.startswith('method/'): return
     first = next(c for c in found if caption_of(c))
     assert 'label: fig-here' in join(first['source']), 'the page opens with the picture of the running example'
 
