@@ -47,11 +47,18 @@ def test_committed_losses_allow_rounding_and_no_more(tmp_path, monkeypatch):
     assert 'is of code version 1' in C.against_committed(results(2), f)[0]
 
 
+def test_another_kind_of_processor_may_differ_as_far_as_those_that_are_known():
+    known = [[1., .9, .8], [1., .9, .7]]
+    assert C.beyond([1., .9, .75], known) == C.beyond([1., .9, .99], known) == 0
+    assert abs(C.beyond([1., .9, 1.2], known) - .4) < 1e-9 and abs(C.beyond([1.1, .9, .8], known) - .1) < 1e-9
+    assert C.first_losses(results(), {n: [[1.]] for n in C.RUNS})['edge'] == [[1.], results()['edge']['losses']]
+
+
 def test_the_committed_losses_are_of_todays_version():
     import json
     from sparseattnnet.learn.run import CODE_VERSION
     kept = json.loads(C.LOSSES.read_text())
-    assert kept['code_version'] == CODE_VERSION and set(kept) == {'code_version', *C.RUNS} and all(len(kept[n]) == 5 for n in C.RUNS)
+    assert kept['code_version'] == CODE_VERSION and set(kept) == {'code_version', *C.RUNS} and all(len(v) == 5 for n in C.RUNS for v in kept[n])
 
 
 def test_which_commit_is_the_parent(tmp_path):
