@@ -88,7 +88,9 @@ def test_any_number_of_channels(name, tokens, channels, rgb):
 @pytest.mark.parametrize('train', [False, True])
 def test_mixed_precision_selects_the_same_pixels(name, train):
     model, x = some_model(name).train(train), torch.rand(6, 1, 90, 90)
+    torch.manual_seed(1)  # a dithered selection draws in training
     with torch.no_grad(): exact = model(x, 500)
+    torch.manual_seed(1)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16): mixed = model(x, 500)
     assert torch.equal(mixed.idx, exact.idx) and torch.equal(mixed.coarse_logits, exact.coarse_logits)
     assert not torch.equal(mixed.logits, exact.logits)  # it was in use

@@ -166,7 +166,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     assert 'Background-only control' in said and 'largest class' in said
 
 
-@pytest.mark.parametrize('argv, said', [(['nowhere'], 'no such folder'), ([], 'FOLDER'), (['.', '--size', '-1'], 'size=-1')])
+@pytest.mark.parametrize('argv, said', [(['nowhere'], 'no such folder'), ([], 'FOLDER'), (['.', '--size', '-1'], '--size -1')])
 def test_wrong_use_is_said(argv, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['inspect', *argv, '--json']) == 2

@@ -67,7 +67,7 @@ def dithered_k(
 )->tuple[Tensor,Tensor]: # selected pixels (B, k) int64, ascending; how often each counts, (B, k), sum H·W
     "k pixels in proportion to exp(scores/temperature), without replacement; ValueError for a temperature of 0 or less."
     if not temperature > 0: raise ValueError(f"temperature={temperature}: expected a number above 0; for 0 use `top_k`")
-    s = scores.detach().flatten(1).float()/temperature
+    s = scores.detach().float().flatten(1)/temperature
     if u is None: u = dither_pattern(*scores.shape[-2:]).to(s.device)
     noisy, N = s + gumbel(u), s.shape[1]
     idx = top_k(noisy, k)
