@@ -180,17 +180,17 @@ def _torch_stages(model, x, k):
     c, (H, W) = model.config, x.shape[2:]
     with torch.inference_mode():
         m = model.coarse(x)
-        idx = model.choose(x, m, k)
+        idx, weight = model.choose(x, m, k)
         gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
         t = model.tokens(x, idx, m.features)
-        z = model.fine(model.embed(t), gate)[0]
+        z = model.fine(model.embed(t), gate, weight)[0]
         v = torch.cat([z] + [m.z]*c.use_coarse, 1)
     def quiet(f):
         def call():
             with torch.inference_mode(): return f()
         return call
     return {s: quiet(f) for s, f in zip((*STAGES, 'whole'), (lambda: model.coarse(x), lambda: model.choose(x, m, k), lambda: model.tokens(x, idx, m.features),
-        lambda: model.fine(model.embed(t), gate), lambda: model.classify(v), lambda: model(x, k)))}
+        lambda: model.fine(model.embed(t), gate, weight), lambda: model.classify(v), lambda: model(x, k)))}
 
 # %% ../../nbs/deploy/bench.ipynb #28388fad
 def stages(
