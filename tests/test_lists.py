@@ -405,15 +405,15 @@ def test_lines_are_those_of_the_file(tmp_path):
 
 
 def test_paths_from_another_folder_are_one_line(tmp_path):
-    for i in range(30): picture(tmp_path/'root'/f's{i % 2}'/f'{i}.png', i)
-    for lead in ('root/', '/elsewhere/root/', 'C:\\scans\\root\\'):
-        table(tmp_path/'root'/'labels.csv', 'path,label',
+    for i in range(30): picture(tmp_path/'scans'/f's{i % 2}'/f'{i}.png', i)
+    for lead in ('scans/', '/elsewhere/scans/', 'C:\\old\\scans\\'):
+        table(tmp_path/'scans'/'labels.csv', 'path,label',
               *(f"{lead}s{i % 2}/{i}.png,{'ab'[i//2 % 2]}" for i in range(30)))
         with pytest.raises(ValueError, match=r"none of the 30 files .* 's0/0.png' would fit") as e:
-            read_images(tmp_path/'root')
+            read_images(tmp_path/'scans')
         assert len(str(e.value).splitlines()) == 1
-    table(tmp_path/'root'/'labels.csv', 'path,label', *(f"{i}.png,{'ab'[i//2 % 2]}" for i in range(30)))
-    with pytest.raises(ValueError, match="a file of that name lies at 's0/0.png'"): read_images(tmp_path/'root')
+    table(tmp_path/'scans'/'labels.csv', 'path,label', *(f"{i}.png,{'ab'[i//2 % 2]}" for i in range(30)))
+    with pytest.raises(ValueError, match="a file of that name lies at 's0/0.png'"): read_images(tmp_path/'scans')
 
 
 def test_a_table_elsewhere_counts_from_its_own_folder_or_from_the_images(tmp_path):

@@ -28,7 +28,7 @@ from ..learn import records as R
 from ..method.coarse import cell_index
 from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording, without_autocast
 from ..method.model import SparseAttnNet, config_from_dict
-from ..method.sampler import dither_pattern, gumbel
+from ..method.sampler import dither_noise
 
 # %% ../../nbs/deploy/export.ipynb #a373c6b4
 def _tensor(a): return torch.tensor(np.asarray(a), dtype=torch.float32)
@@ -67,7 +67,7 @@ def _fold_fine(self:FoldedNet, model):
     for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2, b2=to_k @ b2,
         at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
     self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
-    if c.dither: self.register_buffer('noise', gumbel(dither_pattern(self.H, self.W)))
+    if c.dither: self.register_buffer('noise', dither_noise(self.H, self.W).clone())
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e
 TENSORRT_K, HEAP = 3840, .725 # largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power
@@ -102,7 +102,8 @@ def _weights(self:FoldedNet, ranked, scores, idx): # how often each selected pix
     if self.k == n or not self.config.dither: return torch.full_like(scores[:, :self.k], n/self.k)
     bar = ranked.gather(1, idx).amin(1, keepdim=True)
     odds = (scores.gather(1, idx)/self.config.dither - bar).clamp(-60, 60).exp()
-    w = 1/(1 - (-odds).exp()).clamp_min(1e-7)
+    chance = torch.where(odds < .01, odds*(1 - odds/2 + odds*odds/6), 1 - (-odds).exp()) # ONNX has no expm1
+    w = 1/chance
     return w*(n/w.sum(1, keepdim=True))
 
 @patch

@@ -21,7 +21,7 @@ import torch
 from fastcore.basics import patch
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import NEAR, out_of_range
-from ..method.sampler import dither_pattern, gumbel, resolve_k
+from ..method.sampler import dither_noise, resolve_k
 from .fold import EPS, Head, _double, _single, fold_norm, plan_head
 from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys, weigh_rows
 
@@ -442,7 +442,7 @@ class Fine(NamedTuple):
     counted:np.float32 # how many tokens the selected ones are counted for
 
 # %% ../../nbs/deploy/fast.ipynb #8b67f2ac
-def _noise(c, H, W): return _single(gumbel(dither_pattern(H, W)).numpy()) if c.dither else np.empty(0, np.float32)
+def _noise(c, H, W): return _single(dither_noise(H, W).numpy()) if c.dither else np.empty(0, np.float32)
 
 def plan_fine(
     model:SparseAttnNet, # a trained model, with a fine branch
