@@ -46,7 +46,7 @@ def test_following_next_visits_every_page_once():
         if after: assert list(links(at, join(cells(at)[-1]['source'])).values()) == [after]
         at = after
     assert seen == [p.path for p in COURSE]
-    assert seen.index('method/first_model') < seen.index('method/losses'), 'the reader trains before reading about losses'
+    assert seen.index('method/02_first_model') < seen.index('method/08_losses'), 'the reader trains before reading about losses'
 
 
 @pytest.mark.parametrize('page', COURSE, ids=lambda p: p.path)
@@ -80,7 +80,7 @@ def test_a_second_write_changes_nothing_and_a_stray_page_is_found(tmp_path, caps
     before = {p.path: file_of(tmp_path, p.path).read_text() for p in COURSE}
     assert main(['--write', '--root', str(tmp_path)]) == 0
     assert before == {p.path: file_of(tmp_path, p.path).read_text() for p in COURSE}
-    assert join(cells('method/pixels', tmp_path)[3]['source']).endswith('**Figure.** Seen.')
+    assert join(cells('method/01_pixels', tmp_path)[3]['source']).endswith('**Figure.** Seen.')
     file_of(tmp_path, 'method/lonely').write_text('{}')
     capsys.readouterr()
     assert main(['--check', '--root', str(tmp_path)]) == 1 and 'method/lonely.ipynb is on no page' in capsys.readouterr().out
@@ -89,7 +89,7 @@ def test_a_second_write_changes_nothing_and_a_stray_page_is_found(tmp_path, caps
 def test_the_whole_method_takes_less_than_a_hundred_lines():
     wanted = {'conv', 'Whole', 'coarse_map', 'select', 'take', 'tokens', 'attend', 'classify', 'forward', 'focal', 'contrast', 'distill', 'loss_of'}
     lines, seen = 0, set()
-    for c in cells('method/whole'):
+    for c in cells('method/09_whole'):
         if c['cell_type'] != 'code': continue
         source = join(c['source'])
         for n in ast.parse(source).body:

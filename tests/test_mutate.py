@@ -105,8 +105,8 @@ def test_checks_come_cheapest_first():
     m = next(m for m in MUTATIONS if m.file == 'method/fine')
     checks = mutate.checks_of(m)
     assert checks[0] == 'tests/test_protocol_method.py'
-    assert checks[1] == 'nbs/method/fine.ipynb'
-    assert 'nbs/method/model.ipynb' in checks
+    assert checks[1] == 'nbs/method/05_fine.ipynb'
+    assert 'nbs/method/07_model.ipynb' in checks
     assert not any('paper' in c for c in checks)
 
 

@@ -1,5 +1,6 @@
 "Numbering the pages of the course changes every link with them, and nothing else."
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 from course import COURSE  # noqa: E402
-from number_pages import main, new_name, renumber  # noqa: E402
+from number_pages import main, new_name, renames, renumber  # noqa: E402
 
 NAMES = {'method/fine': 'method/05_fine', 'learn/loop': 'learn/10_loop'}
 
@@ -27,8 +28,13 @@ def test_what_is_a_link_to_a_page_and_what_is_not():
     assert at("Page('learn/loop', 'training loop')", 'tools/course.py') == "Page('learn/10_loop', 'training loop')"
 
 
-def test_a_project_is_numbered_once(tmp_path, capsys):
-    for p in COURSE:
+def test_this_course_has_its_numbers(): assert renames() == {}
+
+
+def test_a_project_is_numbered_once(tmp_path, capsys, monkeypatch):
+    plain = [p._replace(path=re.sub(r'\d\d_', '', p.path)) for p in COURSE]
+    monkeypatch.setattr('number_pages.COURSE', plain)
+    for p in plain:
         file = tmp_path/'nbs'/f'{p.path}.ipynb'
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(dict(cells=[dict(cell_type='markdown', id='abc', source=['[x](pixels.ipynb)'])])))

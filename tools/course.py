@@ -29,19 +29,19 @@ class Page(NamedTuple):
 
 
 COURSE = (
-    Page('method/pixels', 'pixels', 'How does an image become points that can be read one by one?'),
-    Page('method/first_model', 'first model', 'Can you train the network in two minutes?'),
-    Page('method/coarse', 'coarse map', 'Which pixels are worth reading?'),
-    Page('method/sampler', 'selection', 'How are k pixels chosen?'),
-    Page('method/fine', 'tokens and attention', 'How do the chosen pixels become one vector?'),
-    Page('method/influence', 'influence', 'Who tells the map about a pixel that it did not choose?'),
-    Page('method/model', 'verdict', 'How do the parts become one model?'),
-    Page('method/losses', 'losses', 'What is the network asked to do?'),
-    Page('method/whole', 'all on one page', 'What is left if you take every option away?'),
-    Page('method/kscheduler', 'how many pixels', 'Does the network find the right number of pixels?'),
-    Page('learn/loop', 'training loop', 'What must a loop add before you can trust a long run?'),
-    Page('method/complexity', 'cost', 'Does reading few pixels make it cheap?'),
-    Page('method/printed', 'printed numbers', 'What does the paper print?'),
+    Page('method/01_pixels', 'pixels', 'How does an image become points that can be read one by one?'),
+    Page('method/02_first_model', 'first model', 'Can you train the network in two minutes?'),
+    Page('method/03_coarse', 'coarse map', 'Which pixels are worth reading?'),
+    Page('method/04_sampler', 'selection', 'How are k pixels chosen?'),
+    Page('method/05_fine', 'tokens and attention', 'How do the chosen pixels become one vector?'),
+    Page('method/06_influence', 'influence', 'Who tells the map about a pixel that it did not choose?'),
+    Page('method/07_model', 'verdict', 'How do the parts become one model?'),
+    Page('method/08_losses', 'losses', 'What is the network asked to do?'),
+    Page('method/09_whole', 'all on one page', 'What is left if you take every option away?'),
+    Page('method/10_kscheduler', 'how many pixels', 'Does the network find the right number of pixels?'),
+    Page('learn/11_loop', 'training loop', 'What must a loop add before you can trust a long run?'),
+    Page('method/12_complexity', 'cost', 'Does reading few pixels make it cheap?'),
+    Page('method/13_printed', 'printed numbers', 'What does the paper print?'),
 )
 
 
