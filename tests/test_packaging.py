@@ -32,10 +32,12 @@ def names(requirements): return {re.match(r'[\w.-]+', r)[0].lower() for r in req
 
 CORE = names(PROJECT['dependencies'])
 EXTRAS = {n: names(r) for n, r in PROJECT['optional-dependencies'].items()}
-BROUGHT = ('fast', 'export', 'paper', 'dev')  # by requirements.txt
+BROUGHT = ('fast', 'export', 'paper', 'pretrained', 'dev')  # by requirements.txt
 
 
-def listed(package): return LISTED_AS.get(package.split('.')[0], package.split('.')[0])
+def listed(package):
+    top = package.split('.')[0]
+    return LISTED_AS.get(top, top.replace('_', '-'))
 
 
 def needed(node):

@@ -51,9 +51,11 @@ def model_label(
 )->str: # e.g. SparseAttnNet (corrected)
     "A model's name as tables print it."
     names = {'sparseattnnet': 'SparseAttnNet', 'resnet50': 'ResNet50', 'mobilenet_v2': 'MobileNetV2',
-        'mobilenet_v3_small': 'MobileNetV3-small', 'dense_cnn': 'dense CNN, equal budget',
+        'mobilenet_v3_small': 'MobileNetV3-small',
+        'efficientnet_lite0': 'EfficientNet-Lite0', 'dense_cnn': 'dense CNN, equal budget',
         'tiny_cnn': 'dense CNN, 5.7 k parameters', 'plain_cnn': 'plain CNN'}
     base = names.get(record['model'], record['model'])
+    if record.get('spec', {}).get('pretrained'): base += ', ImageNet'
     return f"{base} ({record['preset']})" if record['preset'] else base
 
 def metric_value(

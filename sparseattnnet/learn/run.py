@@ -29,7 +29,7 @@ from . import records as R
 from .baselines import ALL_BASELINES, build_baseline
 from .loop import epoch_seed, fit, own_seed, predict
 from .metrics import evaluate
-from .recipe import SEEN, Recipe, make_recipe, with_augment
+from .recipe import FINE_TUNING, SEEN, Recipe, make_recipe, with_augment
 from ..package import log
 
 # %% ../../nbs/learn/run.ipynb #efedd88e
@@ -86,7 +86,7 @@ class RunSpec:
     simulator:str='' # options of the simulator, as JSON
     model:str='sparseattnnet' # sparseattnnet or a baseline
     preset:str='corrected' # preset of SparseAttnNet
-    profile:str='quick' # how long to train: smoke, quick or full
+    profile:str='quick' # how long to train: smoke, quick, full or converged
     protocol:str='strict' # split: strict (64/16/20), paper (a replica), official, or random (ignores groups)
     seed:int=0 # seeds split, weights and order
     size:int=0 # side to resize to, px; 0 keeps or chooses
@@ -226,6 +226,8 @@ def name_run(
     (C, H, W), n, ours = images.shape, len(split.indices(images)['train']), spec.model == 'sparseattnnet'
     name = spec.preset if ours else ''
     given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None, augment=with_augment(spec.augment, images.modality, spec.profile, say))
+    given = {f: v for f, v in given.items() if v is not None}
+    if spec.pretrained and spec.profile == 'converged': given = FINE_TUNING | given
     recipe = make_recipe(spec.model, name, spec.profile, spec.dataset, n, H*W, spec.seed, **given | json.loads(spec.recipe or '{}'))
     model = (config_to_dict(config_for(spec.preset, images, json.loads(spec.changes or '{}'))) if ours else
         dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)))
