@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JUDGEMENTS', 'Comparison', 'MeanInterval', 'mean_interval', 'paired_over_seeds', 'paired_over_images',
-           'welch_from_summary', 'holm', 'judge']
+           'paired_over_both', 'welch_from_summary', 'holm', 'judge']
 
 # %% ../../nbs/judge/statistics.ipynb #553b7401
 from typing import NamedTuple
@@ -153,6 +153,32 @@ def paired_over_images(
     method = ('bootstrap over test images, exact McNemar p' if groups is None
         else 'bootstrap over groups of test images, exact sign-flip p')
     return Comparison(100*(b - c)/len(d), float(low), float(high), p, (b + .5)/(c + .5), len(net), method)
+
+# %% ../../nbs/judge/statistics.ipynb #30ef91be
+def paired_over_both(
+    right_a, # whether the first model is right, Boolean (S, N): a row per seed
+    right_b, # whether the second model is right, of the same seeds about the same images
+    groups=None, # group of each image (N,), such as its cell; None: independent
+    level:float=.95, # confidence level
+)->Comparison: # difference in points of accuracy; effect is None; n counts groups
+    "Interval of the accuracy difference for another training and other images; ValueError for arrays that do not fit."
+    _level(level)
+    a, b = np.asarray(right_a), np.asarray(right_b)
+    if a.ndim != 2 or a.shape != b.shape:
+        raise ValueError(f'right_a of shape {a.shape}, right_b of shape {b.shape}: expected (seeds, images) twice')
+    size = _net(a[0], b[0], groups)[1]
+    net = np.stack([_net(x, y, groups)[0] for x, y in zip(a, b)]).astype(float) # (S, G)
+    S, G = net.shape
+    d = net.sum()/(S*size.sum())
+    over_seeds = net.sum(1)/size.sum()
+    over_groups = (net.mean(0) - d*size)/size.mean()
+    v = [over_seeds.var(ddof=1)/S if S > 1 else 0., over_groups.var(ddof=1)/G if G > 1 else 0.]
+    if not sum(v): return Comparison(100*d, None, None, None, None, G, 'no spread over seeds or images')
+    df = sum(v)**2/sum(x*x/(m - 1) for x, m in zip(v, (S, G)) if m > 1)
+    se, t = math.sqrt(sum(v)), stats.t(df)
+    low, high = d - t.ppf((1 + level)/2)*se, d + t.ppf((1 + level)/2)*se
+    method = 'over seeds and images together' if S > 1 else 'over images; one seed cannot speak of another training'
+    return Comparison(100*d, 100*low, 100*high, float(2*t.sf(abs(d)/se)), None, G, method)
 
 # %% ../../nbs/judge/statistics.ipynb #31abd0e7
 def welch_from_summary(
