@@ -15,11 +15,15 @@ def turn(
     x:Tensor, # images (B, C, H, W)
     bits, # (B, 3), true where to transpose, then to flip up-down, then to flip left-right
 )->Tensor: # images (B, C, H, W), a copy
-    "Lay each image on itself by one of the eight symmetries of a square; ValueError for the transpose of what is not square."
+    """Lay each image on itself by one of the eight symmetries of a square; ValueError for the transpose of what is
+    not square."""
     bits = np.asarray(bits, bool)
-    if bits[:, 0].any() and x.shape[-1] != x.shape[-2]: raise ValueError(f"transpose of images of {x.shape[-2]}×{x.shape[-1]} pixels: expected squares; leave the first bit 0")
+    if bits[:, 0].any() and x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"transpose of images of {x.shape[-2]}×{x.shape[-1]} pixels: expected squares; leave the "
+            "first bit 0")
     out = torch.empty_like(x)
-    for o, image, (t, ud, lr) in zip(out, x, bits): o.copy_((image.mT if t else image).flip([d for d, f in ((-2, ud), (-1, lr)) if f]))
+    for o, image, (t, ud, lr) in zip(out, x, bits):
+        o.copy_((image.mT if t else image).flip([d for d, f in ((-2, ud), (-1, lr)) if f]))
     return out
 
 # %% ../../nbs/data/augment.ipynb #1acc8ea7
@@ -93,7 +97,10 @@ def augment(
     modality:str, # a key of `RULES`: opd, hologram, event, brightfield, multichannel, …
     rng:np.random.Generator, # source of every draw
 )->Tensor: # a new batch of the same shape, in [0, 1]
-    "Change each image as its modality allows; the same generator state gives the same batch. ValueError for an unknown modality."
+    """Change each image as its modality allows; the same generator state gives the same batch. ValueError for an
+    unknown modality."""
     if modality not in RULES: raise ValueError(f"modality={modality!r}: choose one of {', '.join(map(repr, RULES))}")
-    if x.ndim != 4 or not x.is_floating_point(): raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected a float batch (B, C, H, W) in [0, 1]")
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected a float batch (B, C, H, W) in "
+            "[0, 1]")
     return RULES[modality](x, rng)

@@ -18,10 +18,14 @@ def _plane(a, name='hologram'):
     if a.dtype.kind not in 'buif':
         raise ValueError(f"{name} of type {a.dtype}: expected real grey values, as a camera records them")
     if a.ndim == 3 and a.shape[0] == 1: a = a[0]
-    if a.ndim != 2: raise ValueError(f"{name} of shape {a.shape}: expected (H, W) or (1, H, W), one channel of grey values")
-    if min(a.shape) < 32: raise ValueError(f"{name} of shape {a.shape}: expected at least 32 pixels a side, to tell the carrier from the central order")
+    if a.ndim != 2:
+        raise ValueError(f"{name} of shape {a.shape}: expected (H, W) or (1, H, W), one channel of grey values")
+    if min(a.shape) < 32:
+        raise ValueError(f"{name} of shape {a.shape}: expected at least 32 pixels a side, to tell the carrier from the "
+            "central order")
     a = a.astype(np.float32)
-    if not np.isfinite(a).all(): raise ValueError(f"{name} with {(~np.isfinite(a)).sum()} values that are not finite: expected grey values")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} with {(~np.isfinite(a)).sum()} values that are not finite: expected grey values")
     return a
 
 def _windowed(h): return (h - h.mean())*(np.hanning(h.shape[0])[:, None]*np.hanning(h.shape[1])).astype(np.float32)
@@ -68,7 +72,8 @@ def find_carrier(
     low:float=.12, # cycles per pixel; below, twice the contrast is needed, and below two thirds of it nothing is taken
     contrast:float=8., # how far a sideband stands above the median of its ring
 )->tuple[float, float]: # (fx, fy), cycles per pixel, fx ≥ 0
-    "The carrier of an off-axis hologram, to a small part of a pixel of its spectrum; ValueError where there is no sideband."
+    """The carrier of an off-axis hologram, to a small part of a pixel of its spectrum; ValueError where there is no
+    sideband."""
     h = _plane(hologram)
     if not 0 < low < .5: raise ValueError(f"low={low}: expected a frequency between 0 and 0.5 cycles per pixel")
     w = _windowed(h)
@@ -92,7 +97,8 @@ def filter_reach(
     "Radius of the low-pass: the share asked for, at most half the way to the twin; ValueError if that is too little."
     f = np.asarray(carrier, float) if np.shape(carrier) == (2,) else np.full(2, np.nan)
     if not 0 < np.abs(f).max() <= .5:
-        raise ValueError(f"carrier={carrier}: expected (fx, fy), cycles per pixel, at most 0.5 along x and y, not both 0")
+        raise ValueError(f"carrier={carrier}: expected (fx, fy), cycles per pixel, at most 0.5 along "
+            "x and y, not both 0")
     if not 0 < filter_radius < 1:
         raise ValueError(f"filter_radius={filter_radius}: expected a share of the carrier between 0 and 1; "
                          "at 1 the central order passes")
@@ -105,7 +111,8 @@ def filter_reach(
         coarser = f"pass filter_radius={share:g} (details of {1/max(free, 1e-9):.0f} pixels)"
         if free <= .01: coarser = 'there is no filter left for it here'
         raise ValueError(f"{said}, which leaves a filter of {free:.3f} where {asked:.3f} was asked for. "
-                         f"Record fringes of at least 2.7 pixels, or turn them to 45°; if coarser detail is enough, {coarser}")
+                         "Record fringes of at least 2.7 pixels, or turn them to 45°; if coarser detail is enough, "
+                         f"{coarser}")
     if free < asked/2:
         warnings.warn(f"{said}: the filter shrinks from {asked:.3f} to {free:.3f}, "
                       f"so details finer than {1/free:.0f} pixels are lost", stacklevel=3)
@@ -169,13 +176,16 @@ def phase_to_opd(
 )->np.ndarray: # nm, (H, W), float32
     "Optical path difference from wrapped phase: unwrap, level, choose the sign, Eq. 4."
     unwrap_phase = needs('skimage.restoration', 'holography').unwrap_phase
-    if background not in (None, 'quadratic'): raise ValueError(f"background={background!r}: expected None or 'quadratic'")
+    if background not in (None, 'quadratic'):
+        raise ValueError(f"background={background!r}: expected None or 'quadratic'")
     if sign not in (None, 1, -1): raise ValueError(f"sign={sign!r}: expected 1, -1, or None to make the cell positive")
     if not 0 < wavelength_um < 50:
         raise ValueError(f"wavelength_um={wavelength_um}: expected a positive length in µm, e.g. 0.633 for 633 nm")
-    if mask is not None and np.shape(mask) != wrapped.shape: raise ValueError(f"mask of shape {np.shape(mask)}: expected the image's, {wrapped.shape}")
+    if mask is not None and np.shape(mask) != wrapped.shape:
+        raise ValueError(f"mask of shape {np.shape(mask)}: expected the image's, {wrapped.shape}")
     where = border_frame(wrapped.shape) if mask is None else ~np.asarray(mask, bool)
-    if where.sum() < 60: raise ValueError(f"mask leaves {where.sum()} pixels of background: expected at least 60 to fit it on")
+    if where.sum() < 60:
+        raise ValueError(f"mask leaves {where.sum()} pixels of background: expected at least 60 to fit it on")
     phase = unwrap_phase(wrapped.astype(np.float64), rng=0)
     phase -= fit_background(phase, where) if background else np.median(phase[where])
     cell = np.abs(phase) > .5*np.percentile(np.abs(phase), 99) if mask is None else ~where
@@ -210,7 +220,8 @@ def demodulate(
     "Optical path difference from an off-axis hologram (§3.1.3), Eqs. 1–4; raises ValueError when there is no sideband."
     h = _plane(hologram)
     ref = None if reference is None else _plane(reference, 'reference')
-    if ref is not None and ref.shape != h.shape: raise ValueError(f"reference of shape {ref.shape}: expected the hologram's, {h.shape}")
+    if ref is not None and ref.shape != h.shape:
+        raise ValueError(f"reference of shape {ref.shape}: expected the hologram's, {h.shape}")
     if carrier is None: carrier = find_carrier(h if ref is None else ref)
     else: _check_given(h, carrier, filter_radius)
     U = sideband(h, carrier, filter_radius)

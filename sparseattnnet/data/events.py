@@ -29,8 +29,10 @@ def _whole(k, v):
     whole = v.dtype.kind != 'f' or (v == np.floor(v)).all()
     if low <= least and most <= high and whole and (k != 'p' or not (v == -1).any() or not (v == 0).any()): return v
     if k == 'p': raise ValueError(f"oddly typed: polarities {np.unique(v)[:5].tolist()}; expected {expected}")
-    hint = ": if the file has another unit, pass unit='s', 'ms' or 'ns' to `read_events` or `load_images`" if k == 't' else ''
-    raise ValueError(f"oddly typed: {k} from {least:g} to {most:g}{'' if whole else ', not whole'}; expected {expected}{hint}")
+    hint = (": if the file has another unit, pass unit='s', 'ms' or 'ns' to `read_events` or `load_images`" if k == 't'
+        else '')
+    raise ValueError(f"oddly typed: {k} from {least:g} to {most:g}{'' if whole else ', not whole'}; expected "
+        f"{expected}{hint}")
 
 def as_events(
     t, # times, whole µs
@@ -41,7 +43,8 @@ def as_events(
     "Pack four equally long sequences into an array of events; a ValueError names values that an event cannot hold."
     c = {k: _whole(k, v) for k, v in zip('txyp', (t, x, y, p))}
     if len({v.shape for v in c.values()}) > 1 or c['t'].ndim != 1:
-        raise ValueError(f"t, x, y, p of shapes {', '.join(str(v.shape) for v in c.values())}: expected four sequences of one length")
+        raise ValueError(f"t, x, y, p of shapes {', '.join(str(v.shape) for v in c.values())}: expected four sequences "
+            "of one length")
     out = np.empty(len(c['t']), EVENT_DTYPE)
     out['t'], out['x'], out['y'], out['p'] = c['t'], c['x'], c['y'], c['p'] > 0
     return out
@@ -51,10 +54,13 @@ IMAGES_OF_EVENTS = ('signed', 'ternary', 'counts', 'time surface')
 
 def _check_events(events, shape, how):
     if how not in IMAGES_OF_EVENTS: raise ValueError(f"how={how!r}: expected one of {', '.join(IMAGES_OF_EVENTS)}")
-    if events.dtype != EVENT_DTYPE: raise ValueError(f"events of type {events.dtype}: expected EVENT_DTYPE (t, x, y, p); `as_events` packs four arrays into it")
+    if events.dtype != EVENT_DTYPE:
+        raise ValueError(f"events of type {events.dtype}: expected EVENT_DTYPE (t, x, y, p); `as_events` packs four "
+            "arrays into it")
     for k, n in (('x', shape[1]), ('y', shape[0])):
         if len(events) and not 0 <= events[k].min() <= events[k].max() < n:
-            raise ValueError(f"events with {k} from {events[k].min()} to {events[k].max()} on a field of {shape[0]} rows and {shape[1]} columns: pass the sensor's (H, W) as shape")
+            raise ValueError(f"events with {k} from {events[k].min()} to {events[k].max()} on a field of {shape[0]} "
+                f"rows and {shape[1]} columns: pass the sensor's (H, W) as shape")
 
 # %% ../../nbs/data/events.ipynb #1abd2e37
 def accumulate(
@@ -92,11 +98,14 @@ def windows(
     "Cut a stream into windows of equal length; each event from `start` on is in exactly one."
     if not window_us > 0: raise ValueError(f"window_us={window_us}: expected a positive length in µs")
     if not len(events): return []
-    if (np.diff(events['t']) < 0).any(): raise ValueError("the events are not in order of time: sort them, `events[np.argsort(events['t'], kind='stable')]`")
+    if (np.diff(events['t']) < 0).any():
+        raise ValueError("the events are not in order of time: sort them, `events[np.argsort(events['t'], "
+            "kind='stable')]`")
     t0 = int(events['t'][0]) if start is None else start
     n = int((int(events['t'][-1]) - t0)//window_us) + 1
     if n > MOST_WINDOWS:
-        raise ValueError(f"window_us={window_us} cuts {int(events['t'][-1]) - t0} µs into {n} windows: expected at most {MOST_WINDOWS}; pass a longer window, or look for a time that lies far from the others")
+        raise ValueError(f"window_us={window_us} cuts {int(events['t'][-1]) - t0} µs into {n} windows: expected at "
+            f"most {MOST_WINDOWS}; pass a longer window, or look for a time that lies far from the others")
     cuts = np.searchsorted(events['t'], t0 + window_us*np.arange(n + 1))
     return [events[a:b] for a, b in zip(cuts[:-1], cuts[1:])]
 
@@ -113,7 +122,8 @@ def _unwrapped(counter, bits):
 def _set_bits(masks, bits, block=1 << 18):
     "Row and bit of every bit that is set, in order; in blocks, to be spared the memory."
     ones = np.arange(bits, dtype=masks.dtype)
-    found = [np.nonzero(masks[a:a + block, None] >> ones & masks.dtype.type(1)) for a in range(0, max(len(masks), 1), block)]
+    found = [np.nonzero(masks[a:a + block, None] >> ones & masks.dtype.type(1))
+        for a in range(0, max(len(masks), 1), block)]
     return np.concatenate([i + k*block for k, (i, _) in enumerate(found)]), np.concatenate([b for _, b in found])
 
 def _known(c, known):
@@ -129,7 +139,8 @@ def _evt3(words):
     high_at, low_at, base_at = (np.flatnonzero(kind == k) for k in (0x8, 0x6, 0x3))
     high = np.concatenate([[-1], _unwrapped(words[high_at] & 0xFFF, 12)])
     low, y, base = (_latest(at, where) for where in (low_at, np.flatnonzero(kind < 2), base_at))
-    t = (high[np.searchsorted(high_at, at)] << 12) + np.where(low > _latest(at, high_at[np.diff(high) != 0]), words[low] & 0xFFF, 0)
+    t = (high[np.searchsorted(high_at, at)] << 12) + np.where(low > _latest(at, high_at[np.diff(high) != 0]),
+        words[low] & 0xFFF, 0)
     single = kind[at] == 0x2
     moved = np.concatenate([[0], np.cumsum(np.array([0, 0, 0, 0, 12, 8])[kind[at]])])
     x = np.where(single, words[at] & 0x7FF, (words[base] & 0x7FF) + moved[:-1] - moved[np.searchsorted(at, base)])
@@ -156,11 +167,13 @@ def _evt21(words):
     high = np.concatenate([[-1], _unwrapped(top[high_at] & 0xFFFFFFF, 28)])[np.searchsorted(high_at, at)]
     i, bit = _set_bits(masks[at], 32)
     w, high = top[at].astype(np.int64)[i], high[i]
-    return *_known(dict(t=(high << 6) + (w >> 22 & 63), x=(w >> 11 & 0x7FF) + bit, y=w & 0x7FF, p=w >> 28), high >= 0), kind
+    return *_known(dict(t=(high << 6) + (w >> 22 & 63), x=(w >> 11 & 0x7FF) + bit, y=w & 0x7FF, p=w >> 28),
+        high >= 0), kind
 
 # %% ../../nbs/data/events.ipynb #5e1a0c10
 RAW_WORDS = {'EVT2': ('u4', _evt2), 'EVT21': ('u8', _evt21), 'EVT3': ('u2', _evt3)}
-_USED_WORDS = {'EVT2': (0, 1, 8, 10, 14, 15), 'EVT21': (0, 1, 8, 10, 14, 15), 'EVT3': (0, 2, 3, 4, 5, 6, 7, 8, 10, 14, 15)}
+_USED_WORDS = {'EVT2': (0, 1, 8, 10, 14, 15), 'EVT21': (0, 1, 8, 10, 14, 15),
+    'EVT3': (0, 2, 3, 4, 5, 6, 7, 8, 10, 14, 15)}
 
 class _RawHeader(NamedTuple):
     encoding:str; words:np.dtype; swapped:bool; sensor:tuple|None
@@ -168,7 +181,9 @@ class _RawHeader(NamedTuple):
 def _header_lines(f):
     keys = {}
     while (line := f.readline(4096)).startswith(b'% '):
-        if not line.endswith(b'\n'): raise ValueError(f"truncated: the header does not end, its last line is {line[:40].decode('ascii', 'replace')!r}")
+        if not line.endswith(b'\n'):
+            raise ValueError("truncated: the header does not end, its last line is "
+                f"{line[:40].decode('ascii', 'replace')!r}")
         key, _, value = line[2:].decode('ascii', 'replace').strip().partition(' ')
         if key.lower() == 'end': return keys
         keys[key.lower()] = value.strip()
@@ -178,8 +193,11 @@ def _header_lines(f):
 def _header_sensor(keys, fields):
     sizes = set()
     if m := re.fullmatch(r'(\d+)\s*[xX]\s*(\d+)', keys.get('geometry', '')): sizes.add((int(m[2]), int(m[1])))
-    if fields.get('height', '').isdigit() and fields.get('width', '').isdigit(): sizes.add((int(fields['height']), int(fields['width'])))
-    if len(sizes) > 1: raise ValueError(f"oddly typed: the header names two sizes, {' and '.join(f'{w}x{h}' for h, w in sorted(sizes))}; expected one")
+    if fields.get('height', '').isdigit() and fields.get('width', '').isdigit():
+        sizes.add((int(fields['height']), int(fields['width'])))
+    if len(sizes) > 1:
+        raise ValueError("oddly typed: the header names two sizes, "
+            f"{' and '.join(f'{w}x{h}' for h, w in sorted(sizes))}; expected one")
     return next((s for s in sizes if min(s) > 0), None)
 
 # %% ../../nbs/data/events.ipynb #5e1a0c23
@@ -187,16 +205,26 @@ def _raw_header(f):
     keys = _header_lines(f)
     name, *fields = keys.get('format', '').split(';')
     fields = {k.strip().lower(): v.strip() for k, _, v in (s.partition('=') for s in fields)}
-    names = {f"EVT{s.upper().removeprefix('EVT').removesuffix('.0').replace('.', '')}" if s.upper().removeprefix('EVT')[:1].isdigit() else s
+    names = {f"EVT{s.upper().removeprefix('EVT').removesuffix('.0').replace('.', '')}"
+        if s.upper().removeprefix('EVT')[:1].isdigit() else s
              for s in (name.strip(), keys.get('evt', '')) if s}
-    if not names: raise ValueError("unreadable: the header names no encoding; expected a line such as '% format EVT3' or '% evt 3.0'")
-    if len(names) > 1: raise ValueError(f"oddly typed: the header names {' and '.join(sorted(names))}; expected one encoding")
-    if (name := names.pop()) not in RAW_WORDS: raise ValueError(f"unreadable: encoding {name} is not read; expected EVT2, EVT2.1 or EVT3. Export the recording as CSV with the header t,x,y,p")
+    if not names:
+        raise ValueError("unreadable: the header names no encoding; expected a line such as '% format EVT3' or '% evt "
+            "3.0'")
+    if len(names) > 1:
+        raise ValueError(f"oddly typed: the header names {' and '.join(sorted(names))}; expected one encoding")
+    if (name := names.pop()) not in RAW_WORDS:
+        raise ValueError(f"unreadable: encoding {name} is not read; expected EVT2, EVT2.1 or EVT3. Export the "
+            "recording as CSV with the header t,x,y,p")
     ends = (fields.get('endianness') or keys.get('endianness') or ('' if name == 'EVT21' else 'little')).lower()
     if ends not in ('little', 'big') + ('legacy',)*(name == 'EVT21'):
-        raise ValueError(f"unreadable: EVT{'2.1' if name == 'EVT21' else name[3:]} with endianness {ends or 'not named in the header'}; expected "
-                         f"'little'{', which GenX320 cameras write, ' if name == 'EVT21' else ' '}or {'legacy, which IMX636 cameras write' if name == 'EVT21' else 'big'}: export the recording as CSV")
-    return _RawHeader(name, np.dtype(('>' if ends == 'big' else '<') + RAW_WORDS[name][0]), ends == 'legacy', _header_sensor(keys, fields))
+        raise ValueError(f"unreadable: EVT{'2.1' if name == 'EVT21' else name[3:]} with endianness "
+            f"{ends or 'not named in the header'}; expected "
+                         f"'little'{', which GenX320 cameras write, ' if name == 'EVT21' else ' '}or "
+                         f"{'legacy, which IMX636 cameras write' if name == 'EVT21' else 'big'}: export the recording "
+                         "as CSV")
+    return _RawHeader(name, np.dtype(('>' if ends == 'big' else '<') + RAW_WORDS[name][0]), ends == 'legacy',
+        _header_sensor(keys, fields))
 
 # %% ../../nbs/data/events.ipynb #5e1a0c12
 def sensor_size(
@@ -207,6 +235,7 @@ def sensor_size(
     if path.suffix.lower() != '.raw': return None
     with path.open('rb') as f: return _raw_header(f).sensor
 
+# %% ../../nbs/data/events.ipynb #b87b27ef
 def _raw_columns(path):
     "Columns of a Prophesee RAW file, the sensor's size, and remarks on what was not read."
     with path.open('rb') as f:
@@ -218,30 +247,39 @@ def _raw_columns(path):
     c, unplaced, kind = RAW_WORDS[head.encoding][1](words)
     count = np.bincount(kind, minlength=16)
     reserved = [k for k in range(16) if count[k] and k not in _USED_WORDS[head.encoding]]
-    said = [(unplaced, "events before the first word of time or place, left out"), (count[10], "external triggers, not read"),
+    said = [(unplaced, "events before the first word of time or place, left out"),
+        (count[10], "external triggers, not read"),
             (sum(count[reserved]), f"words of reserved types ({', '.join(f'0x{k:X}' for k in reserved)}), skipped"),
             (len(data) % head.words.itemsize, "bytes of a last word that was cut off")]
     if head.sensor and len(c['t']):
         inside = (c['y'] < head.sensor[0]) & (c['x'] < head.sensor[1])
         c, outside = _known(c, inside)
-        if outside > .01*len(inside): raise ValueError(f"oddly typed: {outside} of {len(inside)} events lie outside the sensor of {head.sensor[1]}x{head.sensor[0]} pixels that the header names")
+        if outside > .01*len(inside):
+            raise ValueError(f"oddly typed: {outside} of {len(inside)} events lie outside the sensor of "
+                f"{head.sensor[1]}x{head.sensor[0]} pixels that the header names")
         said.append((outside, f"events outside the sensor of {head.sensor[1]}x{head.sensor[0]} pixels, left out"))
     said = tuple(f'{what}: {n}' for n, what in said if n)
-    if not len(c['t']): raise ValueError(f"truncated: no event could be decoded as {head.encoding} ({'; '.join(said) or f'{len(words)} words follow the header'})")
+    if not len(c['t']):
+        raise ValueError(f"truncated: no event could be decoded as {head.encoding} "
+            f"({'; '.join(said) or f'{len(words)} words follow the header'})")
     return c, head.sensor, said
 
 # %% ../../nbs/data/events.ipynb #74abb2fc
 EVENT_ENDINGS = ('.npy', '.csv', '.raw')
 TIME_UNITS = {'us': 1., 'µs': 1., 'ms': 1e3, 's': 1e6, 'ns': 1e-3}
-OTHER_RECORDINGS = {'.dat': 'Prophesee DAT', '.h5': 'HDF5', '.hdf5': 'HDF5', '.aedat': 'iniVation AEDAT', '.aedat4': 'iniVation AEDAT', '.bag': 'ROS bag',
+OTHER_RECORDINGS = {'.dat': 'Prophesee DAT', '.h5': 'HDF5', '.hdf5': 'HDF5', '.aedat': 'iniVation AEDAT',
+    '.aedat4': 'iniVation AEDAT', '.bag': 'ROS bag',
                     '.npz': 'NumPy archive', '.txt': 'text', '.bin': 'binary', '.mat': 'MATLAB'}
-_MEANT = dict(timestamp='t', timestamps='t', time='t', ts='t', t_us='t', polarity='p', pol='p', x_pos='x', y_pos='y', col='x', row='y')
+_MEANT = dict(timestamp='t', timestamps='t', time='t', ts='t', t_us='t', polarity='p', pol='p', x_pos='x', y_pos='y',
+    col='x', row='y')
 
 def _check_names(found, what, where):
     if missing := sorted(set('txyp') - set(found)):
         renames = [f'{k} to {v}' for k, v in _MEANT.items() if k in found and v in missing]
-        raise ValueError(f"oddly typed: no {what} {', '.join(missing)} {where}; expected t, x, y, p{': rename ' + ', '.join(renames) if renames else ''}")
-    if doubled := sorted(k for k in 'txyp' if list(found).count(k) > 1): raise ValueError(f"oddly typed: {what} {', '.join(doubled)} twice {where}")
+        raise ValueError(f"oddly typed: no {what} {', '.join(missing)} {where}; expected t, x, y, "
+            f"p{': rename ' + ', '.join(renames) if renames else ''}")
+    if doubled := sorted(k for k in 'txyp' if list(found).count(k) > 1):
+        raise ValueError(f"oddly typed: {what} {', '.join(doubled)} twice {where}")
 
 def _npy_columns(path, order):
     a = np.load(path, allow_pickle=False)
@@ -257,9 +295,12 @@ def _npy_columns(path, order):
 def _csv_header(line):
     head = [h.strip().lower() for h in next(csv.reader([line]), [])]
     if re.match(r'[-+.\d%#"]', line) and not set('txyp') & set(head):
-        raise ValueError(f"oddly typed: the first line {line.strip()[:60]!r} is no header; expected names such as t,x,y,p"
-                         + (": Metavision writes the columns x,y,p,t, so put that in its place" if line.startswith('%') else ''))
-    if len(head) < 4 and (apart := next((n for s, n in ((';', 'semicolons'), ('\t', 'tabs'), (' ', 'spaces')) if len(line.strip().split(s)) >= 4), '')):
+        raise ValueError(f"oddly typed: the first line {line.strip()[:60]!r} is no header; expected names such as "
+            "t,x,y,p"
+                         + (": Metavision writes the columns x,y,p,t, so put that in its place" if line.startswith('%')
+                         else ''))
+    if len(head) < 4 and (apart := next((n for s, n in ((';', 'semicolons'), ('\t', 'tabs'), (' ', 'spaces'))
+        if len(line.strip().split(s)) >= 4), '')):
         raise ValueError(f"oddly typed: the header {line.strip()!r} is separated by {apart}; expected commas")
     _check_names(head, 'column', f'in the header {line.strip()!r}')
     return head
@@ -270,8 +311,10 @@ def _csv_columns(path):
             head = _csv_header(f.readline(4096))
             warnings.simplefilter('ignore', UserWarning) # a header alone is no event, which is said below
             try: a = np.loadtxt(f, delimiter=',', ndmin=2, comments=None, usecols=[head.index(k) for k in 'txyp'])
-            except ValueError as e: raise ValueError(f"unreadable: {e}; rows are counted from 0 after the header") from None
-    except UnicodeDecodeError as e: raise ValueError(f"unreadable: no UTF-8 text (byte {e.start}); save it as 'CSV UTF-8'") from None
+            except ValueError as e:
+                raise ValueError(f"unreadable: {e}; rows are counted from 0 after the header") from None
+    except UnicodeDecodeError as e:
+        raise ValueError(f"unreadable: no UTF-8 text (byte {e.start}); save it as 'CSV UTF-8'") from None
     return dict(zip('txyp', a.T)) if a.size else {k: np.empty(0) for k in 'txyp'}
 
 # %% ../../nbs/data/events.ipynb #40941d8f
@@ -290,8 +333,10 @@ def _pack(c, scale):
 
 def _rounded(t, scale):
     t = np.asarray(t)
-    if t.dtype.kind != 'f' or t.dtype.itemsize > 4 or (top := abs(float(t[np.abs(t).argmax()]))*scale) < 2**24: return ()
-    return (f"times are stored as {t.dtype} and reach {top:.0f} µs: above {2**24} µs it holds no single microsecond, so they were rounded",)
+    if t.dtype.kind != 'f' or t.dtype.itemsize > 4 or (top := abs(float(t[np.abs(t).argmax()]))*scale) < 2**24:
+        return ()
+    return (f"times are stored as {t.dtype} and reach {top:.0f} µs: above {2**24} µs it holds no single microsecond, "
+        "so they were rounded",)
 
 # %% ../../nbs/data/events.ipynb #5e1a0c26
 class Recording(NamedTuple):
@@ -303,7 +348,8 @@ class Recording(NamedTuple):
 def _columns(path, end, order, unit):
     if not path.stat().st_size: raise ValueError("empty: the file has 0 bytes")
     if end == '.raw':
-        if TIME_UNITS[unit] != 1: raise ValueError(f"oddly typed: unit={unit!r} came with a RAW file, whose times are µs; leave it out")
+        if TIME_UNITS[unit] != 1:
+            raise ValueError(f"oddly typed: unit={unit!r} came with a RAW file, whose times are µs; leave it out")
         return _raw_columns(path)
     return (_npy_columns(path, order) if end == '.npy' else _csv_columns(path)), None, ()
 
@@ -321,18 +367,25 @@ def read_recording(
     if not path.is_file(): raise FileNotFoundError(f"no file '{path}': check the path")
     try:
         if end not in EVENT_ENDINGS:
-            raise ValueError(f"unreadable: ending '{end}'{f' ({OTHER_RECORDINGS[end]})' if end in OTHER_RECORDINGS else ''} is not read; "
-                             f"expected one of {', '.join(EVENT_ENDINGS)}: convert it, for instance to CSV with the header t,x,y,p")
+            raise ValueError("unreadable: ending "
+                f"'{end}'{f' ({OTHER_RECORDINGS[end]})' if end in OTHER_RECORDINGS else ''} is not read; "
+                             f"expected one of {', '.join(EVENT_ENDINGS)}: convert it, for instance to CSV with the "
+                             "header t,x,y,p")
         columns, sensor, remarks = _columns(path, end, order, unit)
         events = _pack(columns, TIME_UNITS[unit])
         back = np.flatnonzero(np.diff(events['t']) < 0)
         plain = f"; if the columns are not {', '.join(order)}, pass order=" if end == '.npy' else ''
-        if len(back) and not sort: raise ValueError(f"oddly typed: time runs backwards after event {back[0]} ({len(back)} times){plain}; pass sort=True if that is meant")
+        if len(back) and not sort:
+            raise ValueError(f"oddly typed: time runs backwards after event {back[0]} ({len(back)} times){plain}; pass "
+                "sort=True if that is meant")
     except (ValueError, EOFError, OverflowError) as e:
         why = str(e)
-        if not re.match(r'(empty|truncated|unreadable|NaN|oddly typed):', why): why = f"{'truncated' if re.search('reshape|eof|no data|fully written', why.lower()) else 'unreadable'}: {why}"
+        if not re.match(r'(empty|truncated|unreadable|NaN|oddly typed):', why):
+            why = (f"{'truncated' if re.search('reshape|eof|no data|fully written', why.lower()) else 'unreadable'}: "
+                f"{why}")
         raise ValueError(f"'{path.name}': {why}") from None
-    return Recording(events[np.argsort(events['t'], kind='stable')] if len(back) else events, sensor, remarks + _rounded(columns['t'], TIME_UNITS[unit]))
+    return Recording(events[np.argsort(events['t'], kind='stable')] if len(back) else events, sensor,
+        remarks + _rounded(columns['t'], TIME_UNITS[unit]))
 
 # %% ../../nbs/data/events.ipynb #5e1a0c25
 def read_events(
@@ -351,12 +404,14 @@ def event_frame_to_signed(
     image:np.ndarray, # grey levels, (H, W) or (1, H, W)
     levels:dict|None=None, # grey level -> -1 (OFF), 0 (none) or 1 (ON); None: {0: 0, 125: -1, 255: 1}
 )->np.ndarray: # float32, (1, H, W)
-    "Turn a frame of grey levels into signs, the 'ternary' image of Eq. 1; a ValueError names a level that has no meaning."
+    """Turn a frame of grey levels into signs, the 'ternary' image of Eq. 1; a ValueError names a level that has no
+    meaning."""
     levels = {0: 0, 125: -1, 255: 1} if levels is None else levels
     a = np.asarray(image)
     a = a[None] if a.ndim == 2 else a
     if a.ndim != 3 or len(a) != 1: raise ValueError(f"image of shape {np.shape(image)}: expected (H, W) or (1, H, W)")
     found = np.unique(a)
     if odd := [v for v in found.tolist() if v not in levels]:
-        raise ValueError(f"grey levels {odd[:5]}: expected {sorted(levels)}; a frame that was resized or stored as JPEG has levels in between, pass `levels` for other ones")
+        raise ValueError(f"grey levels {odd[:5]}: expected {sorted(levels)}; a frame that was resized or stored as "
+            "JPEG has levels in between, pass `levels` for other ones")
     return np.array([levels[v] for v in found.tolist()], np.float32)[np.searchsorted(found, a)]

@@ -43,12 +43,14 @@ def background_features(
         n, s = len(p), p.shape[-1]
         t = np.linspace(-1, 1, s, dtype=np.float32)
         fine = p[..., 1:-1, 1:-1] - (p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:])/4
-        light = [p.mean((-2, -1)), p.std((-2, -1)), (p*t).mean((-2, -1)), (p*t[:, None]).mean((-2, -1)), fine.std((-2, -1))]
+        light = [p.mean((-2, -1)), p.std((-2, -1)), (p*t).mean((-2, -1)), (p*t[:, None]).mean((-2, -1)),
+            fine.std((-2, -1))]
         window = np.hanning(s)[:, None]*np.hanning(s)
         grey = p.mean(2) - p.mean((2, 3, 4))[..., None, None]
         power = (np.abs(fft.rfft2(grey*window))**2).mean(1)
         padded = (np.abs(fft.rfft2(grey*window, s=(8*s, 8*s)))**2).mean(1)
-        out.append(np.concatenate([f.reshape(n, -1) for f in light] + [np.log(power + 1e-9).reshape(n, -1), _peak(padded, s)], 1))
+        out.append(np.concatenate([f.reshape(n, -1) for f in light]
+            + [np.log(power + 1e-9).reshape(n, -1), _peak(padded, s)], 1))
     return np.concatenate(out).astype(np.float32)
 
 # %% ../../nbs/data/leaks.ipynb #c0a2543b
@@ -97,8 +99,10 @@ def background_control(
     if few := {c: n for c, n in groups.items() if n < folds}:
         raise ValueError(f"too few groups for {folds} folds: {few}; expected at least {folds} of each class")
     x = background_features(images, share)
-    models = {'linear': make_pipeline(StandardScaler(), LogisticRegression(C=.02, max_iter=500, class_weight='balanced')),
-              'trees': ExtraTreesClassifier(300, min_samples_leaf=5, class_weight='balanced', random_state=seed, n_jobs=1)}
+    models = {'linear': make_pipeline(StandardScaler(),
+        LogisticRegression(C=.02, max_iter=500, class_weight='balanced')),
+              'trees': ExtraTreesClassifier(300, min_samples_leaf=5, class_weight='balanced', random_state=seed,
+              n_jobs=1)}
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     told = {k: cross_val_predict(m, x, y, groups=joined, cv=cut) for k, m in models.items()}
     K = len(counts)

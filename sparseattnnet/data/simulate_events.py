@@ -15,7 +15,8 @@ import numpy as np
 from scipy import fft
 from .events import EVENT_DTYPE, accumulate, as_events
 from .images import ImageSet
-from .simulation import Constant, Simulator, Trait, draw_traits, parameter_rows, random_rotation, simulate, stream
+from .simulation import Constant, Simulator, Trait, draw_traits, parameter_rows, random_rotation
+from .simulation import simulate, stream
 
 # %% ../../nbs/data/simulate_events.ipynb #d55a91ba
 EVENT_CLASSES = ('SW480', 'SW620')
@@ -27,9 +28,12 @@ EVENT_TRAITS = {
     'protrusions': Trait((3, 15), None, 0, 60, 'count', _caption),
     'protrusion_radius': Trait((.50, .80), (.12, .15), .25, 1.3, 'µm', _caption),
 }
+
+# %% ../../nbs/data/simulate_events.ipynb #7f4ea1ce
 EVENT_CONSTANTS = {
     'size': Constant(135, 'px', 'paper §3.1.2'),
-    'pixel': Constant(.164, 'µm', 'paper §3.1.2 (magnification, resizing) and 4.86 µm camera pixels (assumption), see the last section'),
+    'pixel': Constant(.164, 'µm', 'paper §3.1.2 (magnification, resizing) and 4.86 µm camera pixels (assumption), see '
+    'the last section'),
     'steps': Constant(16, 'frames a window', 'our choice: motion of less than half a pixel a frame'),
     'window': Constant(1000., 'µs', 'assumption'),
     'velocity': Constant((.35, .75), 'µm a window', 'assumption'),
@@ -58,10 +62,12 @@ EVENT_CONSTANTS |= {
     'coherence': Constant(.12, 'µm, sd of the blur', 'assumption'),
     'defocus': Constant((1.5, 4.), 'µm', 'assumption; without it a transparent cell shows little'),
     'far_side': Constant(.85, 'share', 'assumption: cells beyond the plane of focus'),
-    'tilt': Constant(.2, 'share of the aperture, sd of each axis', 'assumption: illumination off the axis; the edges of real cells are not alike'),
+    'tilt': Constant(.2, 'share of the aperture, sd of each axis',
+    'assumption: illumination off the axis; the edges of real cells are not alike'),
     'absorption': Constant((0., .03), '', 'assumption'),
     'dark': Constant(.02, 'share of the background light', 'assumption: below it a pixel sees no difference'),
-    'threshold': Constant((.22, .36), 'change of ln I', 'assumption around the .2 of the emulator v2e, raised until images are sparse'),
+    'threshold': Constant((.22, .36), 'change of ln I',
+    'assumption around the .2 of the emulator v2e, raised until images are sparse'),
     'off_ratio': Constant((.90, 1.15), '', 'assumption: OFF over ON threshold'),
     'mismatch': Constant(.12, 'share, sd', 'assumption; v2e takes .03 for a threshold of .2, which is .15'),
     'per_step': Constant(2, 'events a pixel and step, at most', 'assumption: refractory time of half a step'),
@@ -143,7 +149,8 @@ def draw_shot(
     angle:float=0., # rotation in the middle of the window, rad
     day:int|None=None, # 0 or 1: recorded on a day of its own, in one half of each range; None: no such days
 )->Shot: # the recording
-    "Draw how an image is recorded; focus, threshold and noise take a day's half of their range where days are asked for."
+    """Draw how an image is recorded; focus, threshold and noise take a day's half of their range where days are
+    asked for."""
     draw = lambda name: rng.uniform(*_v(name))
     def of_day(name):
         (low, high), u = _v(name), rng.uniform()
@@ -166,7 +173,8 @@ def poses(
 )->tuple[np.ndarray, np.ndarray]: # centres (T, 3), rotations (T, 3, 3)
     "Place and rotation of the cell at each frame of the window, Eq. 1."
     u = np.linspace(-.5, .5, _v('steps'))
-    return np.stack([shot.centre[0] + shot.velocity*u, 0*u + shot.centre[1], 0*u], 1), roll_matrix(shot.angle + shot.roll*u)
+    return np.stack([shot.centre[0] + shot.velocity*u, 0*u + shot.centre[1], 0*u],
+        1), roll_matrix(shot.angle + shot.roll*u)
 
 # %% ../../nbs/data/simulate_events.ipynb #4ca5b984
 def pixel_axis()->np.ndarray:
@@ -352,11 +360,13 @@ def record(
 )->Recording: # the image's whole story
     "Simulate one window of one cell."
     number, view = divmod(index, frames_per_cell)
-    cell, rng = draw_cell(stream(seed, MODALITY_CANCER, class_id, number), class_id, sep), stream(seed, MODALITY_CANCER, class_id, index, 3)
+    cell, rng = draw_cell(stream(seed, MODALITY_CANCER, class_id, number), class_id, sep), stream(seed, MODALITY_CANCER,
+        class_id, index, 3)
     shot = draw_shot(rng, cell.traits['diameter']/2, view*_v('turn'), class_id if session_leak else None)
     paths = scene(cell, shot)
     log_I, levels = log_intensity(paths, shot, cell.traits['diameter']), pixel_thresholds(rng, shot)
-    return Recording(cell, shot, paths, log_I, levels, pixel_events(log_I, *levels, _v('per_step')), noise_events(rng, shot))
+    return Recording(cell, shot, paths, log_I, levels, pixel_events(log_I, *levels, _v('per_step')),
+        noise_events(rng, shot))
 
 def event_image(
     r:Recording, # the window
@@ -404,8 +414,10 @@ def _truth(r):
     return {'cell': (r.scene.body > 0).any(0) | outer, 'protrusions': outer, 'noise': (r.noise != 0).any(0),
         'on': np.maximum(n, 0).sum(0, dtype=np.int16), 'off': np.maximum(-n, 0).sum(0, dtype=np.int16),
         'centre_um': shot.centre, 'velocity_um': shot.velocity, 'roll_rad': shot.roll, 'angle_rad': shot.angle,
-        'defocus_um': shot.defocus, 'tilt': shot.tilt, 'absorption': shot.absorption, 'threshold': shot.threshold, 'off_ratio': shot.off_ratio, 'noise_hz': shot.noise,
-        'body_dn': r.cell.body_dn, 'granules': len(r.cell.inner[1]) - _v('clumps'), **{f'trait_{k}': v for k, v in r.cell.traits.items()}}
+        'defocus_um': shot.defocus, 'tilt': shot.tilt, 'absorption': shot.absorption, 'threshold': shot.threshold,
+        'off_ratio': shot.off_ratio, 'noise_hz': shot.noise,
+        'body_dn': r.cell.body_dn, 'granules': len(r.cell.inner[1]) - _v('clumps'),
+        **{f'trait_{k}': v for k, v in r.cell.traits.items()}}
 
 def simulate_event(
     seed:int, # seed of the data set
@@ -418,8 +430,10 @@ def simulate_event(
     r = record(seed, class_id, index, **options)
     return event_image(r), _truth(r) if truth else {}
 
-SIMULATOR = Simulator('event', 'cancer cells by event camera', 'simulate_events', '1.0.0', EVENT_CLASSES, simulate_event, event_parameters,
-    'event', 'net events', _v('range'), PIXEL_UM, dict(sep=EVENT_SEP, session_leak=False, frames_per_cell=1), ('cell', 'protrusions', 'noise'))
+SIMULATOR = Simulator('event', 'cancer cells by event camera', 'simulate_events', '1.0.0', EVENT_CLASSES,
+    simulate_event, event_parameters,
+    'event', 'net events', _v('range'), PIXEL_UM, dict(sep=EVENT_SEP, session_leak=False, frames_per_cell=1),
+    ('cell', 'protrusions', 'noise'))
 
 # %% ../../nbs/data/simulate_events.ipynb #0c7b68b0
 def simulate_events(
@@ -434,5 +448,7 @@ def simulate_events(
     session_leak:bool=False, # each class on a recording day of its own
     frames_per_cell:int=1, # images that show one rolling cell; they form a group
 )->ImageSet: # float32 net events, (N, 1, 135, 135), class after class
-    "Simulated event images of rolling cancer cells; each depends on seed, class, number and options alone (§3.1.2, Fig. 3)."
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak, frames_per_cell=frames_per_cell)
+    """Simulated event images of rolling cancer cells; each depends on seed, class, number and options alone
+    (§3.1.2, Fig. 3)."""
+    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak,
+        frames_per_cell=frames_per_cell)

@@ -13,8 +13,9 @@ import numpy as np
 from pathlib import Path
 from scipy import fft
 from .images import ImageSet
-from .simulate_tcells import (CONSTANTS, MASKS, PIXEL_UM, SIZE, TCELL_CLASSES, TRAITS, cell_truth, low_order, numbered_cell,
-    optical_field, pixel_axis, projected_opd, recovered_opd, tcell_stream)
+from .simulate_tcells import CONSTANTS, MASKS, PIXEL_UM, SIZE, TCELL_CLASSES, TRAITS, cell_truth
+from .simulate_tcells import low_order, numbered_cell, optical_field, pixel_axis, projected_opd
+from .simulate_tcells import recovered_opd, tcell_stream
 from .simulation import Constant, Simulator, parameter_rows, simulate
 
 # %% ../../nbs/data/simulate_holograms.ipynb #6bc38067
@@ -29,7 +30,8 @@ HOLO_CONSTANTS = {
     'reference': Constant((.8, 1.15), 'amplitude of the reference over that of the object wave', 'assumption'),
     'coherence': Constant((.5, .8), '', f'assumption; {_public} show fringes of visibility 0.3 to 0.5'),
     'phase_background': Constant(.25, 'rad, sd of each term', f'assumption; {_public}: up to 0.2'),
-    'speckle': Constant((.005, .02), 'amplitude of scattered light', f'assumption; {_public}: 0.07 to 0.1, more than the noise of the OPD set would allow'),
+    'speckle': Constant((.005, .02), 'amplitude of scattered light',
+    f'assumption; {_public}: 0.07 to 0.1, more than the noise of the OPD set would allow'),
     'speckle_length': Constant(1., 'µm', 'assumption: correlation length'),
 }
 
@@ -51,7 +53,8 @@ HOLO_SEP = 1.6
 def holo_parameters()->list[dict]:
     "Every parameter of the simulator as one row: name, value per class, unit, source."
     opd_only = ('background', 'speckle', 'speckle_length', 'fringe', 'fringe_period', 'session_rest', 'range')
-    return parameter_rows(TCELL_CLASSES, TRAITS, {k: c for k, c in CONSTANTS.items() if k not in opd_only} | HOLO_CONSTANTS)
+    return parameter_rows(TCELL_CLASSES, TRAITS,
+        {k: c for k, c in CONSTANTS.items() if k not in opd_only} | HOLO_CONSTANTS)
 
 # %% ../../nbs/data/simulate_holograms.ipynb #c95d451b
 class Setting(NamedTuple):
@@ -92,14 +95,17 @@ def interference(
 )->np.ndarray: # light on the camera, (SIZE, SIZE), float32
     "Two tilted waves on one camera, Eq. 2."
     UR = (U*reference_wave(s)).real
-    return beam_profile(s)*(np.float32(s.reference**2) + U.real**2 + U.imag**2 + np.float32(2*s.coherence*s.reference)*UR)
+    return beam_profile(s)*(np.float32(s.reference**2) + U.real**2 + U.imag**2
+        + np.float32(2*s.coherence*s.reference)*UR)
 
 # %% ../../nbs/data/simulate_holograms.ipynb #6b6978b4
 CARRIERS = ('session', 'random')
 
 def _day(rng, v):
-    return dict(period=rng.normal(v('period'), v('day_period_sd')), angle=np.radians(rng.normal(v('angle'), v('day_angle_sd'))),
-        background=rng.normal(0, v('phase_background'), 5), beam=_beam(rng, v), illumination=rng.uniform(*v('illumination')))
+    return dict(period=rng.normal(v('period'), v('day_period_sd')),
+        angle=np.radians(rng.normal(v('angle'), v('day_angle_sd'))),
+        background=rng.normal(0, v('phase_background'), 5), beam=_beam(rng, v),
+        illumination=rng.uniform(*v('illumination')))
 
 def _beam(rng, v): return np.append(rng.normal(0, v('beam_centre'), 2), rng.uniform(*v('beam')))
 
@@ -112,9 +118,13 @@ def draw_setting(
     v = lambda k: HOLO_CONSTANTS[k].value
     if carrier not in CARRIERS: raise ValueError(f"carrier={carrier!r}: expected one of {', '.join(CARRIERS)}")
     drift = np.array([rng.normal(0, v('period_sd')), np.radians(rng.normal(0, v('angle_sd')))])
-    own = Setting(v('period') + drift[0], np.radians(v('angle')) + drift[1], rng.uniform(0, 2*np.pi), rng.uniform(*v('reference')), rng.uniform(*v('coherence')),
-        rng.normal(0, v('phase_background'), 5), _beam(rng, v), rng.uniform(*v('illumination')), rng.uniform(*v('full_well')), rng.uniform(*v('speckle')))
-    if carrier == 'random': return own._replace(period=rng.uniform(*v('random_period')), angle=np.radians(rng.normal(v('angle'), v('random_angle_sd'))))
+    own = Setting(v('period') + drift[0], np.radians(v('angle')) + drift[1], rng.uniform(0, 2*np.pi),
+        rng.uniform(*v('reference')), rng.uniform(*v('coherence')),
+        rng.normal(0, v('phase_background'), 5), _beam(rng, v), rng.uniform(*v('illumination')),
+        rng.uniform(*v('full_well')), rng.uniform(*v('speckle')))
+    if carrier == 'random':
+        return own._replace(period=rng.uniform(*v('random_period')),
+            angle=np.radians(rng.normal(v('angle'), v('random_angle_sd'))))
     if day is None: return own
     d, w = _day(day, v), v('day_rest')
     rest = {k: (1 - w)*d[k] + w*getattr(own, k) for k in ('background', 'beam', 'illumination')}
@@ -180,9 +190,12 @@ def draw_hologram(
     return D[None], {**cell_truth(cell, opd, recovered_opd(U, opd)), 'carrier': np.array([s.period, s.angle, s.phase]),
         'visibility': 2*s.coherence*s.reference/(1 + s.reference**2), 'illumination': s.illumination}
 
-SIMULATOR = Simulator('holo', 'T cells as off-axis holograms', 'simulate_holograms', HOLO_VERSION, TCELL_CLASSES, draw_hologram, holo_parameters,
-    'hologram', 'grey level', (0, 255), PIXEL_UM, dict(sep=HOLO_SEP, carrier='session', session_leak=False, frames_per_cell=1), MASKS)
+SIMULATOR = Simulator('holo', 'T cells as off-axis holograms', 'simulate_holograms', HOLO_VERSION, TCELL_CLASSES,
+    draw_hologram, holo_parameters,
+    'hologram', 'grey level', (0, 255), PIXEL_UM, dict(sep=HOLO_SEP, carrier='session', session_leak=False,
+    frames_per_cell=1), MASKS)
 
+# %% ../../nbs/data/simulate_holograms.ipynb #32631ea3
 def simulate_holo(
     counts:tuple=(100, 100, 100), # images of NA, ACT and ACT7d
     seed:int=0, # seed of the data set
@@ -197,5 +210,6 @@ def simulate_holo(
     frames_per_cell:int=1, # images that show the same cell
 )->ImageSet: # uint8 holograms, (N, 1, 135, 135), class after class
     "Simulated off-axis holograms of T cells; each depends on seed, options, class and number alone (§3.1, Fig. 4)."
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, carrier=carrier, session_leak=session_leak,
+    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, carrier=carrier,
+        session_leak=session_leak,
         frames_per_cell=frames_per_cell)

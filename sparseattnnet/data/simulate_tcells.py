@@ -15,7 +15,8 @@ import numpy as np
 from pathlib import Path
 from scipy import fft
 from .images import ImageSet
-from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows, random_rotation, simulate, stream
+from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows
+from .simulation import random_rotation, simulate, stream
 
 # %% ../../nbs/data/simulate_tcells.ipynb #c44131d7
 SIMULATOR_VERSION = '1.1.0'
@@ -24,10 +25,13 @@ TCELL_CLASSES = ('NA', 'ACT', 'ACT7d')
 # %% ../../nbs/data/simulate_tcells.ipynb #36c1da65
 _seen = 'assumption; the direction (fewer clumps, larger nucleoli after stimulation) is in J Cell Biol 39:630 (1968)'
 TRAITS = {
-    'diameter': Trait((7.5, 9., 8.6), (.75, .95, .95), 5.2, 13, 'µm', 'NA: 210 µm³ (Segel 1981); ACT, ACT7d: assumption, see the last section'),
+    'diameter': Trait((7.5, 9., 8.6), (.75, .95, .95), 5.2, 13, 'µm',
+    'NA: 210 µm³ (Segel 1981); ACT, ACT7d: assumption, see the last section'),
     'body_dn': Trait((.0355, .0318, .0328), (.003,)*3, .015, .06, '', 'assumption'),
-    'nucleus_ratio': Trait((.80, .73, .66), (.045, .05, .05), .4, .92, '', 'assumption; nucleus diameter over cell diameter'),
-    'nucleus_dn': Trait((.003, -.0025, -.0005), (.0015,)*3, -.02, .02, '', 'assumption; negative in several cell lines (Schürmann 2016, Steelman 2017)'),
+    'nucleus_ratio': Trait((.80, .73, .66), (.045, .05, .05), .4, .92, '',
+    'assumption; nucleus diameter over cell diameter'),
+    'nucleus_dn': Trait((.003, -.0025, -.0005), (.0015,)*3, -.02, .02, '',
+    'assumption; negative in several cell lines (Schürmann 2016, Steelman 2017)'),
     'nucleoli': Trait((.7, 2.8, 1.2), None, 0, 4, 'count', _seen),
     'nucleolus_radius': Trait((.45, .88, .60), (.10, .13, .12), .2, 1.6, 'µm', _seen),
     'granules': Trait((3, 6, 18), None, 0, 80, 'count', 'assumption'),
@@ -42,7 +46,8 @@ TRAITS = {
 # %% ../../nbs/data/simulate_tcells.ipynb #8634419d
 CONSTANTS = {
     'size': Constant(135, 'px', 'paper §3.1'),
-    'pixel': Constant(.16, 'µm', 'assumption: camera pixel, magnification and resizing of the event set, see the last section'),
+    'pixel': Constant(.16, 'µm', 'assumption: camera pixel, magnification and resizing of the event set, see the last '
+    'section'),
     'wavelength': Constant(.633, 'µm', 'assumption: helium–neon laser'),
     'aperture': Constant(.6, '', 'assumption'),
     'pupil_edge': Constant(.02, 'share of the cut-off', 'assumption'),
@@ -209,7 +214,7 @@ def draw_cell(
     rng:np.random.Generator, # the cell's biology stream
     class_id:int, # 0 NA, 1 ACT, 2 ACT7d
     sep:float=OPD_SEP, # separation of the classes, Eq. 1
-    view:np.random.Generator|None=None, # stream of one more frame of the cell: place, focus and orientation are drawn from it anew
+    view:np.random.Generator|None=None, # stream of one more frame of the cell: draws place, focus and orientation anew
 )->TCell: # traits and light paths
     "Draw one cell: traits, place, orientation, outline, organelles, textures."
     t = draw_traits(TRAITS, rng, class_id, sep)
@@ -226,7 +231,8 @@ def draw_cell(
     L, z = chord(n*axes, R, x - shift[0], y - shift[1])
     nucleus = L, z + shift[2]
     parts = _organelles(rng, t, axes, R, turn, c, body, nucleus, shift, np.append(centre, 0.))
-    textures = tuple(correlated_noise(view or rng, CONSTANTS[f'{k}_length'].value, (SIZE, SIZE), PIXEL_UM) for k in ('chromatin', 'cytoplasm'))
+    textures = tuple(correlated_noise(view or rng, CONSTANTS[f'{k}_length'].value, (SIZE, SIZE), PIXEL_UM)
+        for k in ('chromatin', 'cytoplasm'))
     return TCell(t, centre, defocus, body[0], overlap(nucleus[1], L, body[1], body[0]), *parts, textures)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #ee8dd28a
@@ -236,7 +242,8 @@ def opd_layers(
     "The terms of Eq. 6 by name; their sum is the projected optical path difference."
     v, t = (lambda k: np.float32(CONSTANTS[k].value)), {k: np.float32(x) for k, x in cell.traits.items()}
     rest = np.maximum(cell.body - cell.nucleus, 0)
-    return {'body': t['body_dn']*cell.body, 'ruffles': t['body_dn']*cell.ruffles, 'nucleus': t['nucleus_dn']*cell.nucleus,
+    return {'body': t['body_dn']*cell.body, 'ruffles': t['body_dn']*cell.ruffles,
+        'nucleus': t['nucleus_dn']*cell.nucleus,
         'nucleoli': v('nucleolus_dn')*cell.nucleoli, 'granules': v('granule_dn')*cell.granules,
         'chromatin': t['chromatin']*np.sqrt(v('chromatin_length')*cell.nucleus)*cell.textures[0],
         'cytoplasm': v('cytoplasm_texture')*np.sqrt(v('cytoplasm_length')*rest)*cell.textures[1]}
@@ -288,7 +295,8 @@ def unwrap(
     phase:np.ndarray, # wrapped phase, radians, (H, W)
     guide:np.ndarray|None=None, # a phase within half a turn of the true one, radians; None: count along rows
 )->np.ndarray: # phase without jumps, (H, W), float32
-    "Remove whole turns: those that bring each pixel nearest the guide, or, without one, those counted along the first column and each row."
+    """Remove whole turns: those that bring each pixel nearest the guide, or, without one, those counted along the
+    first column and each row."""
     turn = np.float32(2*np.pi)
     if guide is not None: return phase + turn*np.rint((guide - phase)/turn)
     k = np.zeros(phase.shape, np.float32)
@@ -314,12 +322,16 @@ def camera_noise(
     b = rng.normal(0, v('background'), 5).astype(np.float32)
     speckle = np.float32(rng.uniform(*v('speckle')))*correlated_noise(rng, v('speckle_length'), (SIZE, SIZE), PIXEL_UM)
     stripes = _stripes(rng)
-    if session: b, stripes = session.normal(0, v('background'), 5).astype(np.float32) + np.float32(v('session_rest'))*b, (*_stripes(session)[:3], stripes[3])
+    if session:
+        b, stripes = session.normal(0, v('background'), 5).astype(np.float32) + np.float32(v('session_rest'))*b, (
+            *_stripes(session)[:3], stripes[3])
     A, T, psi, phi = stripes
     fringe = A*np.cos(2*np.pi/T*(s[None]*np.cos(psi) + s[:, None]*np.sin(psi)) + phi)
     return low_order(b), speckle, fringe.astype(np.float32)
 
-def _stripes(rng): return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*CONSTANTS['fringe_period'].value), rng.uniform(0, np.pi), rng.uniform(0, 2*np.pi)
+def _stripes(rng):
+    return rng.uniform(*CONSTANTS['fringe'].value), rng.uniform(*CONSTANTS['fringe_period'].value), rng.uniform(0,
+        np.pi), rng.uniform(0, 2*np.pi)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #76a2f8cc
 def recovered_opd(
@@ -384,8 +396,10 @@ def cell_truth(
 )->dict: # masks, paths in nm, mass, place, focus and traits
     "What is known about a cell, by name."
     masks = {k: getattr(cell, k) > MASK_PATH_UM for k in MASKS[1:]}
-    return {'cell': (cell.body > MASK_PATH_UM) | masks['ruffles'], **masks, 'projected_nm': opd*np.float32(1e3), 'bandlimited_nm': clean,
-        'dry_mass_pg': dry_mass(opd), 'centre_um': cell.centre, 'defocus_um': cell.defocus, **{f'trait_{k}': v for k, v in cell.traits.items()}}
+    return {'cell': (cell.body > MASK_PATH_UM) | masks['ruffles'], **masks, 'projected_nm': opd*np.float32(1e3),
+        'bandlimited_nm': clean,
+        'dry_mass_pg': dry_mass(opd), 'centre_um': cell.centre, 'defocus_um': cell.defocus,
+        **{f'trait_{k}': v for k, v in cell.traits.items()}}
 
 # %% ../../nbs/data/simulate_tcells.ipynb #835c0634
 def draw_opd(
@@ -399,7 +413,8 @@ def draw_opd(
     image, *known = simulate_image(seed, class_id, index, **options)
     return image[None], cell_truth(*known) if truth else {}
 
-SIMULATOR = Simulator('opd', 'T cells', 'simulate_tcells', SIMULATOR_VERSION, TCELL_CLASSES, draw_opd, parameter_table, 'opd', 'nm',
+SIMULATOR = Simulator('opd', 'T cells', 'simulate_tcells', SIMULATOR_VERSION, TCELL_CLASSES, draw_opd, parameter_table,
+    'opd', 'nm',
     CONSTANTS['range'].value, PIXEL_UM, dict(sep=OPD_SEP, session_leak=False, frames_per_cell=1), MASKS)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #72faa61c
@@ -415,5 +430,7 @@ def simulate_opd(
     session_leak:bool=False, # background and fringe belong to the class's own recording day
     frames_per_cell:int=1, # images that show the same cell
 )->ImageSet: # float32 images in nm, (N, 1, 135, 135), class after class
-    "Simulated optical path difference images of T cells; each depends on seed, options, class and number alone (§3.1, Fig. 5)."
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak, frames_per_cell=frames_per_cell)
+    """Simulated optical path difference images of T cells; each depends on seed, options, class and number alone
+    (§3.1, Fig. 5)."""
+    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak,
+        frames_per_cell=frames_per_cell)

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from .images import ImageSet
-from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows, simulate, stream
+from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows
+from .simulation import simulate, stream
 
 # %% ../../nbs/data/simulate_wbc.ipynb #0ad2b8bf
 WBC_CLASSES = ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil')
@@ -27,14 +28,18 @@ WBC_CLASSES = ('basophil', 'eosinophil', 'lymphocyte', 'monocyte', 'neutrophil')
 _mask = 'mean of the two sets of Zheng 2018, by their masks (checked below)'
 _stain = 'relative to the neutrophil; set 2 of Zheng 2018, by its masks (checked below)'
 TRAITS = {
-    'diameter': Trait((11.8, 12.9, 9.6, 14.8, 12.6), (.9, .9, .9, 1.3, .9), 7, 19, 'µm', 'WHO manual (small lymphocyte 7–10, eosinophil 12–15, basophil 11–13), CellaVision CellAtlas (monocyte 12–24)'),
-    'outline': Trait((.03, .03, .035, .055, .03), (.01,)*5, 0, .1, 'of the radius', 'assumption; monocytes are the least round'),
+    'diameter': Trait((11.8, 12.9, 9.6, 14.8, 12.6), (.9, .9, .9, 1.3, .9), 7, 19, 'µm',
+    'WHO manual (small lymphocyte 7–10, eosinophil 12–15, basophil 11–13), CellaVision CellAtlas (monocyte 12–24)'),
+    'outline': Trait((.03, .03, .035, .055, .03), (.01,)*5, 0, .1, 'of the radius',
+    'assumption; monocytes are the least round'),
     'nucleus_share': Trait((.52, .37, .66, .47, .35), (.05, .04, .06, .05, .04), .15, .85, 'of the area', _mask),
     'indentation': Trait((.10, .10, .08, .30, .10), (.08,)*5, 0, .7, 'of the radius', 'assumption; round nuclei only'),
-    'bridge': Trait((.55, .20, .50, .50, .16), (.08, .06, .08, .08, .05), .1, .95, 'of the lobe radius', 'assumption; thin threads in neutrophils, wide in basophils'),
+    'bridge': Trait((.55, .20, .50, .50, .16), (.08, .06, .08, .08, .05), .1, .95, 'of the lobe radius',
+    'assumption; thin threads in neutrophils, wide in basophils'),
     'chromatin': Trait((.85, .80, .86, .66, 1.), (.06,)*5, .4, 1.4, '', _stain),
     'clumps': Trait((.13, .24, .22, .21, .29), (.035,)*5, 0, .6, 'sd', 'assumption; the order of set 2 of Zheng 2018'),
-    'coarse': Trait((.5, .6, .7, .25, .6), (.1,)*5, 0, 1, 'share of variance', 'assumption; the monocyte has the loosest chromatin (CellAtlas)'),
+    'coarse': Trait((.5, .6, .7, .25, .6), (.1,)*5, 0, 1, 'share of variance',
+    'assumption; the monocyte has the loosest chromatin (CellAtlas)'),
     'blue': Trait((.50, .30, 1., .85, .38), (.14, .10, .24, .20, .11), .03, 2, '', _stain),
     'eosin': Trait((.28, .50, .08, .14, .38), (.08, .14, .04, .05, .11), 0, 2, '', _stain),
 }
@@ -46,8 +51,10 @@ TRAITS |= {
     'granule_radius': Trait((.34, .37, .20, .15, .13), (.035, .035, .03, .02, .02), .08, .6, 'µm', _granule),
     'granule_dark': Trait((1., .15, .45, .22, .20), (.15, .05, .08, .05, .05), 0, 2, '', _granule),
     'granule_eosin': Trait((.08, 1., .05, .08, .22), (.03, .15, .02, .03, .06), 0, 2, '', _granule),
-    'granules_over': Trait((.75, .10, .10, .15, .08), (.08, .06, .05, .05, .04), 0, 1, 'share let over the nucleus', 'assumption; basophil granules hide the nucleus'),
-    'vacuoles': Trait((.3, .2, .1, 2.5, .2), None, 0, 12, 'count', 'CellAtlas: monocytes have vacuoles; the numbers are an assumption'),
+    'granules_over': Trait((.75, .10, .10, .15, .08), (.08, .06, .05, .05, .04), 0, 1, 'share let over the nucleus',
+    'assumption; basophil granules hide the nucleus'),
+    'vacuoles': Trait((.3, .2, .1, 2.5, .2), None, 0, 12, 'count',
+    'CellAtlas: monocytes have vacuoles; the numbers are an assumption'),
 }
 FORMS = {
     'round': (.15, 0., .95, .12, 0.), 'kidney': (.15, .03, .05, .88, .02), '2 lobes': (.50, .80, 0., 0., .13),
@@ -56,12 +63,15 @@ FORMS = {
 
 # %% ../../nbs/data/simulate_wbc.ipynb #823e2161
 ATYPICAL_MEANS = {
-    'diameter': (11.8, 12.9, 11.8, 13.2, 12.6), 'nucleus_share': (.52, .37, .57, .54, .38), 'indentation': (.1, .1, .25, .25, .1), 'bridge': (.6, .25, .5, .5, .72),
+    'diameter': (11.8, 12.9, 11.8, 13.2, 12.6), 'nucleus_share': (.52, .37, .57, .54, .38),
+    'indentation': (.1, .1, .25, .25, .1), 'bridge': (.6, .25, .5, .5, .72),
     'chromatin': (.8, .8, .76, .70, .92), 'clumps': (.13, .24, .20, .20, .25), 'coarse': (.5, .6, .55, .35, .5),
-    'blue': (.5, .35, .62, .95, .38), 'eosin': (.28, .42, .1, .12, .52), 'granules': (14, 85, 4, 22, 150), 'granule_radius': (.33, .34, .2, .15, .18),
+    'blue': (.5, .35, .62, .95, .38), 'eosin': (.28, .42, .1, .12, .52), 'granules': (14, 85, 4, 22, 150),
+    'granule_radius': (.33, .34, .2, .15, .18),
     'granule_dark': (.85, .2, .45, .22, .18), 'granule_eosin': (.1, .6, .05, .08, .4), 'vacuoles': (.3, .2, .1, 1., .3),
 }
-ATYPICAL_TRAITS = {k: replace(t, mean=ATYPICAL_MEANS.get(k, t.mean), source='assumption; ' + t.source) for k, t in TRAITS.items()}
+ATYPICAL_TRAITS = {k: replace(t, mean=ATYPICAL_MEANS.get(k, t.mean), source='assumption; ' + t.source) for k,
+    t in TRAITS.items()}
 ATYPICAL_FORMS = {
     'round': (.3, 0., .70, .45, 0.), 'kidney': (.3, .1, .30, .55, .45), '2 lobes': (.3, .85, 0., 0., .35),
     '3 lobes': (.1, .05, 0., 0., .15), '4 lobes': (0., 0., 0., 0., .05), '5 lobes': (0.,)*5,
@@ -70,7 +80,8 @@ ATYPICAL_FORMS = {
 # %% ../../nbs/data/simulate_wbc.ipynb #05011c6d
 CONSTANTS = {
     'size': Constant(256, 'px', 'paper §3.1.1, after resizing; 575 is the native size'),
-    'field': Constant((30., 1.2), 'µm, mean and sd', 'assumption; a red cell is then about a quarter of the image wide'),
+    'field': Constant((30., 1.2), 'µm, mean and sd',
+    'assumption; a red cell is then about a quarter of the image wide'),
     'position': Constant(.8, 'µm, sd of x and y', 'assumption'),
     'atypical': Constant(.26, 'share at sep 1', 'assumption; the share is this times 2 − sep'),
     'edge': Constant(.09, 'µm', 'assumption: width of the logistic edge, thickness tapering'),
@@ -108,9 +119,12 @@ FIELD_UM = CONSTANTS['field'].value[0]
 def _vector(r, g, b): return tuple(round(float(-np.log10(v)), 4) for v in (r, g, b))
 
 STAINS = {
-    'chromatin': Constant(_vector(.34, .16, .60), 'optical density', 'colour of neutrophil nuclei over background in set 2 of Zheng 2018'),
-    'blue': Constant(_vector(.71, .715, .90), 'optical density', 'assumption, near the lymphocyte cytoplasm in set 2 of Zheng 2018'),
-    'eosin': Constant(_vector(.93, .66, .74), 'optical density', 'assumption, near the neutrophil cytoplasm in set 2 of Zheng 2018'),
+    'chromatin': Constant(_vector(.34, .16, .60), 'optical density',
+    'colour of neutrophil nuclei over background in set 2 of Zheng 2018'),
+    'blue': Constant(_vector(.71, .715, .90), 'optical density',
+    'assumption, near the lymphocyte cytoplasm in set 2 of Zheng 2018'),
+    'eosin': Constant(_vector(.93, .66, .74), 'optical density',
+    'assumption, near the neutrophil cytoplasm in set 2 of Zheng 2018'),
     'dark granule': Constant(_vector(.42, .24, .58), 'optical density', 'assumption'),
     'eosin granule': Constant(_vector(.90, .56, .59), 'optical density', 'assumption: brick red to orange'),
     'red cell': Constant(_vector(.85, .64, .71), 'optical density', 'assumption, between the two sets of Zheng 2018'),
@@ -133,7 +147,8 @@ def wbc_parameters()->list[dict]:
     odd = {f'{k}, atypical': t for k, t in ATYPICAL_TRAITS.items() if k in ATYPICAL_MEANS}
     rows = parameter_rows(WBC_CLASSES, TRAITS | odd, CONSTANTS | {f'stain {k}': v for k, v in STAINS.items()})
     forms = [(f, p, '') for f, p in FORMS.items()] + [(f, p, ', atypical') for f, p in ATYPICAL_FORMS.items()]
-    return rows + [dict(parameter=f'nucleus {f}{odd}', **{c: f'{v:g}' for c, v in zip(WBC_CLASSES, p)}, unit='probability', source=
+    return rows + [dict(parameter=f'nucleus {f}{odd}', **{c: f'{v:g}' for c, v in zip(WBC_CLASSES, p)},
+        unit='probability', source=
         'assumption; lobe counts of atlases (eosinophil usually two, neutrophil two to five)') for f, p, odd in forms]
 
 # %% ../../nbs/data/simulate_wbc.ipynb #ce5a208c
@@ -216,6 +231,7 @@ class Nucleus(NamedTuple):
     bend:tuple # circle's radius, direction and span of the kidney; direction and depth of the dent of the round nucleus
     bridge:float # half thickness of the threads, µm
 
+# %% ../../nbs/data/simulate_wbc.ipynb #2e735a4f
 def draw_nucleus(
     rng:np.random.Generator, # the cell's biology stream
     form:int, # position in FORM_NAMES
@@ -228,13 +244,15 @@ def draw_nucleus(
     far = np.array([np.cos(turn), np.sin(turn)])
     if form == 0:
         r = R*np.sqrt(share)
-        return Nucleus(0, r, (.75*u[0]*(R - r)*far)[None], np.array([r]), np.zeros(1), edge, (turn + np.pi*(1 + .6*(u[1] - .5)), traits['indentation']*r), 0.)
+        return Nucleus(0, r, (.75*u[0]*(R - r)*far)[None], np.array([r]), np.zeros(1), edge,
+            (turn + np.pi*(1 + .6*(u[1] - .5)), traits['indentation']*r), 0.)
     arc = a('arc')*R
     if form == 1:
         L = arc*a('span')
         r = (np.sqrt(L*L + np.pi**2*share*R*R) - L)/np.pi
         return Nucleus(1, r, (-.25*arc*far)[None], np.array([r]), np.zeros(1), edge, (arc, turn, a('span')), 0.)
-    return _lobes(rng, form, R, R*np.sqrt(share/form), min(arc, .95*R - R*np.sqrt(share/form)), a('spacing'), turn, edge, traits['bridge'])
+    return _lobes(rng, form, R, R*np.sqrt(share/form), min(arc, .95*R - R*np.sqrt(share/form)), a('spacing'), turn,
+        edge, traits['bridge'])
 
 # %% ../../nbs/data/simulate_wbc.ipynb #c3b63d7c
 def _lobes(rng, n, R, r, arc, spacing, turn, edge, bridge):
@@ -269,13 +287,15 @@ def nucleus_distance(
     if nucleus.form == 0:
         turn, depth = nucleus.bend
         away = 1.6*r - depth
-        dent = np.float32(.6*r) - np.hypot(x - cx - np.float32(away*np.cos(turn)), y - cy - np.float32(away*np.sin(turn)))
+        dent = np.float32(.6*r) - np.hypot(x - cx - np.float32(away*np.cos(turn)),
+            y - cy - np.float32(away*np.sin(turn)))
         return -smooth_min(-blob_distance(x - cx, y - cy, r, nucleus.edge), -dent, .3*r)
     if nucleus.form == 1: return arc_distance(x - cx, y - cy, *nucleus.bend, r)
     parts = lobe_distances(nucleus, x, y)
     d = parts[0]
     for p in parts[1:]: d = smooth_min(d, p, .25*r)
-    for a, b in zip(nucleus.centres, nucleus.centres[1:]): d = smooth_min(d, rod_distance(x, y, a, b, nucleus.bridge), .25*r)
+    for a, b in zip(nucleus.centres, nucleus.centres[1:]):
+        d = smooth_min(d, rod_distance(x, y, a, b, nucleus.bridge), .25*r)
     return d
 
 # %% ../../nbs/data/simulate_wbc.ipynb #9e20ba0b
@@ -295,8 +315,10 @@ def stamp(
     points, radii, weights, col, row = points[ok], radii[ok], weights[ok], col[ok], row[ok]
     k = int(np.ceil((radii.max() + 4*edge)/px))
     o = np.arange(-k, k + 1)
-    dx, dy = (np.float32(a[0] + px*(i[:, None] + o) - p[:, None]) for a, i, p in ((x, col, points[:, 0]), (y, row, points[:, 1])))
-    c = coverage(np.hypot(dx[:, None], dy[:, :, None]) - np.float32(radii)[:, None, None], edge)*np.float32(weights)[:, None, None]
+    dx, dy = (np.float32(a[0] + px*(i[:, None] + o) - p[:, None]) for a, i,
+        p in ((x, col, points[:, 0]), (y, row, points[:, 1])))
+    c = coverage(np.hypot(dx[:, None], dy[:, :, None]) - np.float32(radii)[:, None, None],
+        edge)*np.float32(weights)[:, None, None]
     wide = len(x) + 2*k
     out = np.zeros((len(y) + 2*k)*wide, np.float32)
     np.maximum.at(out, ((row[:, None, None] + k + o[:, None])*wide + col[:, None, None] + k + o).ravel(), c.ravel())
@@ -347,11 +369,13 @@ def draw_cell(
     form = int(np.searchsorted(np.cumsum(form_probabilities(class_id, sep, atypical))[:-1], rng.random()))
     nucleus, edge = draw_nucleus(rng, form, traits), draw_edge(rng, traits['outline'])
     R = traits['diameter']/2
-    granules = _scatter(rng, int(traits['granules'] + .5), R, traits['granule_radius'], nucleus, traits['granules_over'])
+    granules = _scatter(rng, int(traits['granules'] + .5), R, traits['granule_radius'], nucleus,
+        traits['granules_over'])
     vacuoles = _scatter(rng, int(traits['vacuoles']), R, .5, nucleus, .2)
     vacuoles[:, 2] = rng.uniform(*CONSTANTS['vacuole_radius'].value, len(vacuoles))
     lengths = (*CONSTANTS['texture'].value, CONSTANTS['wobble'].value[1]) if textures else ()
-    return Cell(traits, atypical, nucleus, edge, granules, vacuoles, tuple(correlated_noise(rng, l, (TILE, TILE), TILE_UM/TILE) for l in lengths))
+    return Cell(traits, atypical, nucleus, edge, granules, vacuoles,
+        tuple(correlated_noise(rng, l, (TILE, TILE), TILE_UM/TILE) for l in lengths))
 
 # %% ../../nbs/data/simulate_wbc.ipynb #17081f4f
 class Slide(NamedTuple):
@@ -376,7 +400,8 @@ def draw_acquisition(
     c = lambda k: CONSTANTS[k].value
     stain = np.exp(scale*np.array([c('azure_strength'), c('eosin_strength')])*rng.standard_normal(2))
     mid, half = np.mean(c('exposure')), np.ptp(c('exposure'))/2
-    return stain, np.array(c('light'))*(mid + scale*half*rng.uniform(-1, 1))*np.exp(scale*c('white_balance')*rng.standard_normal(3))
+    return stain, np.array(c('light'))*(mid + scale*half*rng.uniform(-1,
+        1))*np.exp(scale*c('white_balance')*rng.standard_normal(3))
 
 # %% ../../nbs/data/simulate_wbc.ipynb #802bd6fd
 def _red_cells(rng, field):
@@ -398,11 +423,15 @@ def draw_slide(
     field, centre = rng.normal(*c('field')), rng.normal(0, c('position'), 2)
     red, edges = _red_cells(rng, field)
     k = rng.poisson(c('platelets'))
-    platelets = np.column_stack([rng.uniform(-field/2, field/2, (k, 2)), rng.uniform(.6, 1.3, k), rng.uniform(.6, 1.2, k)])
+    platelets = np.column_stack([rng.uniform(-field/2, field/2, (k, 2)), rng.uniform(.6, 1.3, k),
+        rng.uniform(.6, 1.2, k)])
     stain, light = draw_acquisition(rng)
-    if day is not None: stain, light = ((day[i]*(own/mean)**.3) for i, own, mean in ((0, stain, 1.), (1, light, np.array(c('light'))*np.mean(c('exposure')))))
+    if day is not None:
+        stain, light = ((day[i]*(own/mean)**.3) for i, own,
+            mean in ((0, stain, 1.), (1, light, np.array(c('light'))*np.mean(c('exposure')))))
     tilt, (blur, noise) = rng.normal(0, c('tilt'), 2), (rng.uniform(*c(k)) for k in ('blur', 'noise'))
-    return Slide(field, centre, red, edges, platelets, stain, light, tilt, blur, noise, int(rng.integers(c('jpeg')[0], c('jpeg')[1] + 1)))
+    return Slide(field, centre, red, edges, platelets, stain, light, tilt, blur, noise,
+        int(rng.integers(c('jpeg')[0], c('jpeg')[1] + 1)))
 
 # %% ../../nbs/data/simulate_wbc.ipynb #12d4b051
 REACH_UM = 2.2
@@ -412,7 +441,8 @@ def _near(s, centre, radius):
 
 def _tile(tile, x, y):
     px, k = float(x[1] - x[0]), TILE/TILE_UM
-    box = tuple(np.clip([(x[0] - px/2)*k + TILE/2, (y[0] - px/2)*k + TILE/2, (x[-1] + px/2)*k + TILE/2, (y[-1] + px/2)*k + TILE/2], 0, TILE))
+    box = tuple(np.clip([(x[0] - px/2)*k + TILE/2, (y[0] - px/2)*k + TILE/2, (x[-1] + px/2)*k + TILE/2,
+        (y[-1] + px/2)*k + TILE/2], 0, TILE))
     return np.asarray(Image.fromarray(tile).resize((len(x), len(y)), Image.BILINEAR, box=box))
 
 def neighbours(
@@ -430,7 +460,8 @@ def neighbours(
         red[i, j] += coverage(d)*np.float32(thick)*(1 - np.float32(pallor)*np.exp(-(x*x + y*y)/np.float32((.5*r)**2)))
     for cx, cy, r, w in slide.platelets:
         i, j = _near(s, cy, r + 1), _near(s, cx, r + 1)
-        np.maximum(plate[i, j], np.float32(w)*coverage(np.hypot(s[None, j] - np.float32(cx), s[i, None] - np.float32(cy)) - np.float32(r), .25), out=plate[i, j])
+        np.maximum(plate[i, j], np.float32(w)*coverage(np.hypot(s[None, j] - np.float32(cx),
+            s[i, None] - np.float32(cy)) - np.float32(r), .25), out=plate[i, j])
     return red, plate
 
 # %% ../../nbs/data/simulate_wbc.ipynb #6b0574d6
@@ -456,7 +487,8 @@ def cell_layers(
     nucleus = coverage(dn)*body
     granules = stamp(cell.granules[:, :2], cell.granules[:, 2], cell.granules[:, 3], x, y)*body
     clear = 1 - .85*stamp(cell.vacuoles[:, :2], cell.vacuoles[:, 2], np.ones(len(cell.vacuoles)), x, y, .1)
-    line = lambda d, name: 1 + np.float32(CONSTANTS[name].value[0])*np.exp(-np.square(d/np.float32(CONSTANTS[name].value[1])))
+    line = lambda d, name: 1 + np.float32(CONSTANTS[name].value[0])*np.exp(
+        -np.square(d/np.float32(CONSTANTS[name].value[1])))
     plasm = (body - nucleus)*clear*line(db, 'border')*(1 + np.float32(.13)*fine + np.float32(.08)*wobble)
     grain = np.sqrt(f['coarse'])*coarse + np.sqrt(1 - f['coarse'])*fine
     dense = nucleus*f['chromatin']*np.maximum(line(dn, 'rim') + f['clumps']*grain, .1)
@@ -513,10 +545,14 @@ def known(
     nucleus, n = layers.nucleus > .5, max(cell.nucleus.form, 1)
     x, y = s[None, j] - np.float32(slide.centre[0]), s[i, None] - np.float32(slide.centre[1])
     lobe = np.argmin(lobe_distances(cell.nucleus, x, y), 0) + 1 if n > 1 else 1
-    return {'cell': full(layers.body > .5), 'nucleus': full(nucleus), 'granules': full(layers.granules > .4), 'lobes': full(nucleus*lobe, np.int8),
-        'red_cells': red > .15, 'n_lobes': np.int8(n), 'form': np.int8(cell.nucleus.form), 'atypical': cell.atypical, 'pixel_um': slide.field/len(s),
-        'centre_um': slide.centre, 'n_red_cells': np.int16(len(slide.red)), 'n_platelets': np.int16(len(slide.platelets)), 'stain': slide.stain,
-        'light': slide.light, 'blur_um': slide.blur, 'noise': slide.noise, 'jpeg': np.int16(slide.jpeg), **{f'trait_{k}': v for k, v in cell.traits.items()}}
+    return {'cell': full(layers.body > .5), 'nucleus': full(nucleus), 'granules': full(layers.granules > .4),
+        'lobes': full(nucleus*lobe, np.int8),
+        'red_cells': red > .15, 'n_lobes': np.int8(n), 'form': np.int8(cell.nucleus.form), 'atypical': cell.atypical,
+        'pixel_um': slide.field/len(s),
+        'centre_um': slide.centre, 'n_red_cells': np.int16(len(slide.red)),
+        'n_platelets': np.int16(len(slide.platelets)), 'stain': slide.stain,
+        'light': slide.light, 'blur_um': slide.blur, 'noise': slide.noise, 'jpeg': np.int16(slide.jpeg),
+        **{f'trait_{k}': v for k, v in cell.traits.items()}}
 
 def _put(out, i, j, a):
     out[i, j] = a
@@ -535,7 +571,8 @@ def draw_wbc(
     session_leak:bool=False, # stain and light of a class' own day
 )->tuple[np.ndarray, dict]: # uint8 image (3, size, size), and what is known about it
     "One simulated image of a stained white blood cell."
-    if not 64 <= size <= 1024: raise ValueError(f'size={size}: expected 64 to 1024 pixels; 256 is the paper\'s and 575 the native size')
+    if not 64 <= size <= 1024:
+        raise ValueError(f'size={size}: expected 64 to 1024 pixels; 256 is the paper\'s and 575 the native size')
     cell, rng = draw_cell(stream(seed, 3, class_id, index), class_id, sep), stream(seed, 3, class_id, index, 3)
     slide = draw_slide(rng, draw_acquisition(stream(seed, 3, class_id, 0, 4)) if session_leak else None)
     s = ((np.arange(size) - (size - 1)/2)*slide.field/size).astype(np.float32)
@@ -545,11 +582,12 @@ def draw_wbc(
     return image, known(cell, slide, s, *parts) if truth else {}
 
 # %% ../../nbs/data/simulate_wbc.ipynb #9e5f75d7
-SIMULATOR = Simulator('wbc', 'stained white blood cells', 'simulate_wbc', '1.2.0', WBC_CLASSES, draw_wbc, wbc_parameters, 'brightfield', 'grey level',
+SIMULATOR = Simulator('wbc', 'stained white blood cells', 'simulate_wbc', '1.2.0', WBC_CLASSES, draw_wbc,
+    wbc_parameters, 'brightfield', 'grey level',
     (0., 255.), lambda o: FIELD_UM/o['size'], dict(sep=1., size=256, session_leak=False), MASKS)
 
 def simulate_wbc(
-    counts:tuple=(89, 322, 1034, 234, 2660), # basophils, eosinophils, lymphocytes, monocytes, neutrophils; the paper's counts
+    counts:tuple=(89, 322, 1034, 234, 2660), # per class, in the order of the names; the paper's counts
     seed:int=0, # seed of the data set
     sep:float=SIMULATOR.options['sep'], # separation of the classes: 0 none, 1 the table
     first:int|tuple=0, # number of the first cell of each class
@@ -560,5 +598,7 @@ def simulate_wbc(
     size:int=256, # pixels along a side; 575 is the native size
     session_leak:bool=False, # as if each class had been stained and recorded on a day of its own
 )->ImageSet: # uint8 images (N, 3, size, size), class after class
-    "Simulated bright-field images of stained white blood cells; each depends on seed, class, number and options alone (§3.1.1, Fig. 2)."
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, size=size, session_leak=session_leak)
+    """Simulated bright-field images of stained white blood cells; each depends on seed, class, number and options
+    alone (§3.1.1, Fig. 2)."""
+    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, size=size,
+        session_leak=session_leak)

@@ -47,8 +47,10 @@ def parameter_rows(
 )->list[dict]: # one row a parameter: name, value per class, unit, source
     "The parameter table of a simulator."
     cell = lambda t, i: f'{t.mean[i]:g}' + (' ± ' + format(t.sd[i], 'g') if t.sd else '')
-    rows = [dict(parameter=k, **{c: cell(t, i) for i, c in enumerate(classes)}, unit=t.unit, source=t.source) for k, t in traits.items()]
-    return rows + [dict(parameter=k, **{c: str(v.value) for c in classes}, unit=v.unit, source=v.source) for k, v in constants.items()]
+    rows = [dict(parameter=k, **{c: cell(t, i) for i, c in enumerate(classes)}, unit=t.unit, source=t.source) for k,
+        t in traits.items()]
+    return rows + [dict(parameter=k, **{c: str(v.value) for c in classes}, unit=v.unit, source=v.source) for k,
+        v in constants.items()]
 
 # %% ../../nbs/data/simulation.ipynb #85d9fcf3
 def trait_moments(
@@ -143,14 +145,18 @@ def check_options(
 )->dict: # all options, with defaults for those not given
     "Fill in defaults; a ValueError names an unknown option or a value of the wrong kind."
     for k, v in options.items():
-        if k not in sim.options: raise ValueError(f"option {k}={v!r}: the simulator of '{sim.name}' has {', '.join(sim.options)}")
+        if k not in sim.options:
+            raise ValueError(f"option {k}={v!r}: the simulator of '{sim.name}' has {', '.join(sim.options)}")
         d = sim.options[k]
-        ok = isinstance(v, bool) if isinstance(d, bool) else isinstance(v, str) if isinstance(d, str) else isinstance(v, (int, float, np.number)) and not isinstance(v, bool)
+        ok = isinstance(v, bool) if isinstance(d, bool) else isinstance(v, str) if isinstance(d, str) else isinstance(v,
+            (int, float, np.number)) and not isinstance(v, bool)
         if isinstance(d, int) and not isinstance(d, bool): ok = ok and v == int(v)
         if not ok: raise ValueError(f"option {k}={v!r}: expected a value like the default {d!r}")
     out = {k: type(d)(options.get(k, d)) for k, d in sim.options.items()}
-    if not (np.isfinite(out['sep']) and 0 <= out['sep'] <= 3): raise ValueError(f"sep={out['sep']}: expected 0 (classes identical) to 3; 1 is the table's separation")
-    if out.get('frames_per_cell', 1) < 1: raise ValueError(f"frames_per_cell={out['frames_per_cell']}: expected a whole number from 1")
+    if not (np.isfinite(out['sep']) and 0 <= out['sep'] <= 3):
+        raise ValueError(f"sep={out['sep']}: expected 0 (classes identical) to 3; 1 is the table's separation")
+    if out.get('frames_per_cell', 1) < 1:
+        raise ValueError(f"frames_per_cell={out['frames_per_cell']}: expected a whole number from 1")
     return out
 
 # %% ../../nbs/data/simulation.ipynb #dcdea227
@@ -213,7 +219,8 @@ def draw_many(
     if parts: Path(parts).mkdir(parents=True, exist_ok=True)
     todo = [n for n, f in enumerate(files) if not (f and f.exists())]
     fresh = _fresh([(draw, seed, cut[n], truth, options or {}) for n in todo], workers, len(todo)*size)
-    if parts and len(todo) < len(cut): print(f'{title}: {len(cut) - len(todo)} of {len(cut)} batches were drawn by an earlier call; going on')
+    if parts and len(todo) < len(cut):
+        print(f'{title}: {len(cut) - len(todo)} of {len(cut)} batches were drawn by an earlier call; going on')
     try:
         with tqdm(None, title, len(numbers), unit='image', delay=2, disable=not progress or len(numbers) < 256) as bar:
             for n, f in enumerate(files):
@@ -237,7 +244,8 @@ def check_request(
     whole = lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool)
     for name, v in (('counts', counts), ('first', first)):
         if len(v) != len(sim.classes) or not all(whole(n) and n >= 0 for n in v):
-            raise ValueError(f"{name}={v}: expected {len(sim.classes)} whole numbers from 0, one for each of {', '.join(sim.classes)}")
+            raise ValueError(f"{name}={v}: expected {len(sim.classes)} whole numbers from 0, one for each of "
+                f"{', '.join(sim.classes)}")
     if not sum(counts): raise ValueError(f"counts={counts}: expected at least one image")
     if not whole(seed) or seed < 0: raise ValueError(f"seed={seed!r}: expected a whole number from 0")
     if workers is not None and not (whole(workers) and workers >= 1):
@@ -249,7 +257,8 @@ def _names(sim, numbers, frames):
     return ids, ids if frames == 1 else tuple(f'{sim.name}-{sim.classes[c]}-cell{i//frames:05d}' for c, i in numbers)
 
 def _source(sim, seed, o):
-    said = [f"sep {o['sep']:g}"] + [k.replace('_', ' ') + ('' if v is True else f' {v}') for k, v in o.items() if k != 'sep' and v != sim.options[k]]
+    said = [f"sep {o['sep']:g}"] + [k.replace('_', ' ') + ('' if v is True else f' {v}') for k,
+        v in o.items() if k != 'sep' and v != sim.options[k]]
     return f"simulated {sim.title}, simulator version {sim.version}, seed {seed}, {', '.join(said)}"
 
 # %% ../../nbs/data/simulation.ipynb #38f0b528
@@ -273,10 +282,14 @@ def simulate(
         images, known = zip(*draw_many(sim.draw, int(seed), numbers, truth, o, workers, progress, sim.title, parts))
     ids, groups = _names(sim, numbers, o.get('frames_per_cell', 1))
     known = {k: np.concatenate([d[k] for d in known]) for k in known[0]}
-    return ImageSet(np.concatenate(images), np.array([c for c, _ in numbers]), ids, groups, sim.classes, modality=sim.modality,
-        pixel_um=sim.pixel_um(o) if callable(sim.pixel_um) else sim.pixel_um, unit=sim.unit, value_range=sim.value_range, simulated=True,
-        source=_source(sim, seed, o), truth=known or None, meta=dict(synthetic=True, simulator=sim.module, simulator_version=sim.version,
-            seed=int(seed), options=o, counts=[int(n) for n in counts], first=[int(f) for f in first], parameters=sim.parameters()))
+    return ImageSet(np.concatenate(images), np.array([c for c, _ in numbers]), ids, groups, sim.classes,
+        modality=sim.modality,
+        pixel_um=sim.pixel_um(o) if callable(sim.pixel_um) else sim.pixel_um, unit=sim.unit,
+        value_range=sim.value_range, simulated=True,
+        source=_source(sim, seed, o), truth=known or None,
+        meta=dict(synthetic=True, simulator=sim.module, simulator_version=sim.version,
+            seed=int(seed), options=o, counts=[int(n) for n in counts], first=[int(f) for f in first],
+            parameters=sim.parameters()))
 
 # %% ../../nbs/data/simulation.ipynb #ded3861d
 def truth_for(
@@ -284,14 +297,17 @@ def truth_for(
     idx, # positions of the images in question
     simulator:Simulator|None=None, # the simulator; None finds it by the set's metadata
 )->dict[str, np.ndarray]|None: # name -> array (n, …); None where nothing is known
-    "What the simulator knows about some images, drawn again from their ids; raises ValueError when the simulator has changed since."
+    """What the simulator knows about some images, drawn again from their ids; raises ValueError when the simulator
+    has changed since."""
     meta = images.meta
     if not (images.simulated and 'simulator' in meta) or 'resized_from' in meta: return None
     sim = simulator or getattr(import_module(f"sparseattnnet.data.{meta['simulator']}"), 'SIMULATOR')
     if sim.version != meta['simulator_version']:
-        raise ValueError(f"these images are of version {meta['simulator_version']} of {sim.module}, which now is {sim.version}: simulate them again")
+        raise ValueError(f"these images are of version {meta['simulator_version']} of {sim.module}, which now is "
+            f"{sim.version}: simulate them again")
     numbers = [images.ids[i].rsplit('-', 2)[1:] for i in np.atleast_1d(idx)]
-    drawn = [_batch(sim.draw, meta['seed'], [(sim.classes.index(c), int(n))], True, meta['options'])[1] for c, n in numbers]
+    drawn = [_batch(sim.draw, meta['seed'], [(sim.classes.index(c), int(n))], True, meta['options'])[1] for c,
+        n in numbers]
     return {k: np.concatenate([d[k] for d in drawn]) for k in drawn[0]}
 
 # %% ../../nbs/data/simulation.ipynb #c3037c25
@@ -299,7 +315,8 @@ def simulator_of(
     name:str, # a data set: opd, holo, event or wbc
 )->Simulator: # its simulator
     "The simulator of a data set."
-    modules = {'opd': 'simulate_tcells', 'holo': 'simulate_holograms', 'event': 'simulate_events', 'wbc': 'simulate_wbc'}
+    modules = {'opd': 'simulate_tcells', 'holo': 'simulate_holograms', 'event': 'simulate_events',
+        'wbc': 'simulate_wbc'}
     if name not in modules: raise ValueError(f"no simulator of '{name}': expected one of {', '.join(modules)}")
     return import_module(f'sparseattnnet.data.{modules[name]}').SIMULATOR
 
@@ -314,7 +331,8 @@ def latents(
     numbers = [(c, i) for c in range(len(sim.classes)) for i in range(n)]
     parts = [k for _, k in draw_many(sim.draw, seed, numbers, True, check_options(sim, options), workers, False)]
     names = [k for k, v in parts[0].items() if v.ndim == 1 and v.dtype != object]
-    return np.concatenate([np.stack([p[k] for k in names], 1) for p in parts]).astype(float), np.array([c for c, _ in numbers]), names
+    return np.concatenate([np.stack([p[k] for k in names], 1) for p in parts]).astype(float), np.array([c for c,
+        _ in numbers]), names
 
 # %% ../../nbs/data/simulation.ipynb #d126cedb
 def oracle_accuracy(
@@ -344,7 +362,8 @@ def images_per_second(
         t0 = time.perf_counter()
         _batch(sim.draw, 0, [(i % K, r*n + i) for i in range(n)], truth, o)
         rates.append(n/(time.perf_counter() - t0))
-    return dict(simulator=sim.name, median=round(float(np.median(rates)), 1), least=round(min(rates), 1), most=round(max(rates), 1), images=n*repeats, truth=truth)
+    return dict(simulator=sim.name, median=round(float(np.median(rates)), 1), least=round(min(rates), 1),
+        most=round(max(rates), 1), images=n*repeats, truth=truth)
 
 # %% ../../nbs/data/simulation.ipynb #ed24c9f9
 def simulator_speed(
@@ -358,4 +377,5 @@ def simulator_speed(
     for r in range(rounds):
         for k in names: rates[k].append(images_per_second(simulator_of(k), n, 1)['median'])
         say(f'round {r + 1} of {rounds}: ' + ', '.join(f'{k} {v[-1]:.0f}' for k, v in rates.items()) + ' images/s')
-    return [dict(simulator=k, version=simulator_of(k).version, median=float(np.median(v)), least=min(v), most=max(v), rounds=rounds, images_a_round=n) for k, v in rates.items()]
+    return [dict(simulator=k, version=simulator_of(k).version, median=float(np.median(v)), least=min(v), most=max(v),
+        rounds=rounds, images_a_round=n) for k, v in rates.items()]

@@ -39,14 +39,20 @@ class Split:
 
     def __post_init__(self):
         for p in PARTS: object.__setattr__(self, p, tuple(sorted(getattr(self, p))))
-        if self.protocol not in PROTOCOLS: raise ValueError(f"protocol={self.protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol={self.protocol!r}: expected one of {', '.join(PROTOCOLS)}")
         for p in PARTS:
-            if not getattr(self, p): raise ValueError(f"the {p} part of the split is empty: expected at least one image in each part")
+            if not getattr(self, p):
+                raise ValueError(f"the {p} part of the split is empty: expected at least one image in each part")
         tr, va, te = (set(getattr(self, p)) for p in PARTS)
-        if both := tr & (va | te): raise ValueError(f"{len(both)} images train and are judged, such as '{min(both)}': parts must not overlap")
+        if both := tr & (va | te):
+            raise ValueError(f"{len(both)} images train and are judged, such as '{min(both)}': parts must not overlap")
         if self.protocol == 'paper':
-            if va != te: raise ValueError("protocol 'paper' means that the test part is the validation part: these two differ")
-        elif both := va & te: raise ValueError(f"{len(both)} images are in validation and test, such as '{min(both)}': only protocol 'paper' does that")
+            if va != te:
+                raise ValueError("protocol 'paper' means that the test part is the validation part: these two differ")
+        elif both := va & te:
+            raise ValueError(f"{len(both)} images are in validation and test, such as '{min(both)}': only protocol "
+                "'paper' does that")
 
 # %% ../../nbs/data/splits.ipynb #59b7877f
 @patch(as_prop=True)
@@ -69,10 +75,12 @@ def indices(
     at = {n: i for i, n in enumerate(images.ids)}
     named = {n for p in PARTS for n in getattr(self, p)}
     if gone := sorted(named - set(at)):
-        raise ValueError(f"the set lacks {len(gone)} of the split's {len(named)} images, such as '{gone[0]}': read the same data, or make a new split")
+        raise ValueError(f"the set lacks {len(gone)} of the split's {len(named)} images, such as '{gone[0]}': read the "
+            "same data, or make a new split")
     more = sorted(set(at) - named - set(self.meta.get('left_out', ())))
     if more and extra == 'stop':
-        raise ValueError(f"the split does not know {len(more)} of the set's {len(at)} images, such as '{more[0]}': make a new split, or pass extra='ignore'")
+        raise ValueError(f"the split does not know {len(more)} of the set's {len(at)} images, such as '{more[0]}': "
+            "make a new split, or pass extra='ignore'")
     return {p: np.array([at[n] for n in getattr(self, p)], np.int64) for p in PARTS}
 
 # %% ../../nbs/data/splits.ipynb #1d713f39
@@ -85,7 +93,8 @@ def save(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol], seed=self.seed, meta=self.meta,
+    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol],
+        seed=self.seed, meta=self.meta,
                                     **{p: getattr(self, p) for p in PARTS}), indent=1), encoding='utf-8')
     os.replace(part, path)
     return path
@@ -97,10 +106,14 @@ def load(
 )->Split:
     "Read a split; a file whose content no longer gives its hash is refused."
     try: d = json.loads(Path(path).read_text(encoding='utf-8'))
-    except json.JSONDecodeError as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
-    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d): raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d):
+        raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
     s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
-    if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {d['hash'][:12]}; make the split again")
+    if s.hash != d['hash']:
+        raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it "
+            f"claims {d['hash'][:12]}; make the split again")
     return s
 
 # %% ../../nbs/data/splits.ipynb #c3556a3a
@@ -261,14 +274,19 @@ def assign(
 # %% ../../nbs/data/splits.ipynb #4025e923
 def _too_few(images, clusters, parts):
     groups = sum(np.bincount(images.labels[c], minlength=len(images.class_names)) > 0 for c in clusters)
-    return {images.class_names[k]: (int(n), int(g)) for k, (n, g) in enumerate(zip(images.counts(), groups)) if n and g < parts}
+    return {images.class_names[k]: (int(n), int(g)) for k,
+        (n, g) in enumerate(zip(images.counts(), groups)) if n and g < parts}
 
 def _refuse(few, parts, protocol):
-    each = '; '.join(f"{name}: {n} image{'s'*(n > 1)}" + (f" in {g} group{'s'*(g > 1)}" if g != n else '') for name, (n, g) in few.items())
+    each = '; '.join(f"{name}: {n} image{'s'*(n > 1)}" + (f" in {g} group{'s'*(g > 1)}" if g != n else '') for name,
+        (n, g) in few.items())
     names = ','.join(few)
-    raise ValueError(f"too few images for protocol '{protocol}', which puts every class in {parts} parts: {each}; expected at least {parts} "
-                     f"{'independent groups' if any(g != n for n, g in few.values()) else 'images'} of each. Add images; or leave the class out "
-                     f"(too_few='drop', or drop_classes='{names}' when reading); or keep it in training alone, never judged (too_few='train')")
+    raise ValueError(f"too few images for protocol '{protocol}', which puts every class in {parts} parts: {each}; "
+        f"expected at least {parts} "
+                     f"{'independent groups' if any(g != n for n, g in few.values()) else 'images'} of each. Add "
+                     "images; or leave the class out "
+                     f"(too_few='drop', or drop_classes='{names}' when reading); or keep it in training alone, never "
+                     "judged (too_few='train')")
 
 # %% ../../nbs/data/splits.ipynb #9894ae36
 def _say_copies(images, copies):
@@ -289,9 +307,11 @@ def _say_copies(images, copies):
         warnings.warn(f"{len(constant)} images have one value in all pixels ({', '.join(constant)}): nothing can be "
             f"learned from them; "
                       "leave them out", stacklevel=3)
-    if torn: warnings.warn(f"copies with different labels ({show(torn)}): at least one label of each is wrong", stacklevel=3)
+    if torn:
+        warnings.warn(f"copies with different labels ({show(torn)}): at least one label of each is wrong", stacklevel=3)
     return dict(duplicates=copies, label_conflicts=torn, mirrored=moved, constant=constant)
 
+# %% ../../nbs/data/splits.ipynb #ea57b4d9
 def _counts(images, parts):
     at, K = {n: i for i, n in enumerate(images.ids)}, len(images.class_names)
     n = {p: np.bincount(images.labels[[at[i] for i in ids]], minlength=K) for p, ids in parts.items()}
@@ -318,7 +338,8 @@ def _drawn(images, clusters, shares, too_few, protocol):
         clusters = [c for c in clusters if not np.isin(images.labels[c], ks).any()]
         notes = dict(train_only_classes=list(few))
     if len({k for c in clusters for k in images.labels[c]}) < 2:
-        raise ValueError(f"fewer than two classes have enough images to be judged: {dict(zip(images.class_names, images.counts().tolist()))}; add images")
+        raise ValueError("fewer than two classes have enough images to be judged: "
+            f"{dict(zip(images.class_names, images.counts().tolist()))}; add images")
     sizes = np.array([np.bincount(images.labels[c], minlength=len(images.class_names)) for c in clusters])
     part = assign(sizes, shares)
     ids = {p: [images.ids[i] for c, q in zip(clusters, part) if PARTS[q] == p for i in c] for p in PARTS}
@@ -331,28 +352,33 @@ def _official(images, copies, seed):
     ids = {p: [i for i in given.get(p, ()) if i in have] for p in PARTS}
     if not (ids['train'] and ids['test']):
         found = 'the parts ' + ', '.join(f'{p} {len(v)}' for p, v in ids.items()) if given else 'no parts of their own'
-        raise ValueError(f"protocol='official' but these images bring {found} ({images.source or 'no source'}): expected a "
+        raise ValueError(f"protocol='official' but these images bring {found} ({images.source or 'no source'}): "
+            "expected a "
             "training and a test part, from folders train and test or a column 'split'; bring both, or use 'strict'")
     if not given.get('val'):
         own = images.subset(np.flatnonzero(np.isin(images.ids, ids['train'])))
         inner = [c for c in (sorted(have & set(c) & set(ids['train'])) for c in copies) if len(c) > 1]
-        drawn, _ = _drawn(own, _order(_clusters(own, inner, True), own, seed), SHARES['validation'], 'train', 'official')
+        drawn, _ = _drawn(own, _order(_clusters(own, inner, True), own, seed), SHARES['validation'], 'train',
+            'official')
         ids, notes = {**drawn, 'test': ids['test']}, {'validation': 'drawn from the official training part, 20 %'}
     part = {i: p for p in PARTS for i in ids[p]}
     across = [c for c in copies if len({part.get(i) for i in c} - {None}) > 1]
-    if across: warnings.warn(f"{len(across)} pictures lie in more than one official part, such as {' = '.join(across[0])}: scores on it are too good", stacklevel=3)
+    if across:
+        warnings.warn(f"{len(across)} pictures lie in more than one official part, such as {' = '.join(across[0])}: "
+            "scores on it are too good", stacklevel=3)
     return ids, notes | dict(duplicates_across=across)
 
 # %% ../../nbs/data/splits.ipynb #dff681e0
 def make_split(
     images, # ImageSet
-    protocol:str='strict', # 'strict' (64/16/20), 'random' (the same by image), 'paper' (80/20, a replica: test seen as validation) or 'official'
+    protocol:str='strict', # strict (64/16/20), random (by image), paper (80/20, test seen as validation) or official
     seed:int=0, # another seed draws another split
     too_few:str='stop', # a class with too few images: 'stop', 'drop' the class, or 'train': keep it in training alone
 )->Split:
     "Split by class and by group; copies and too small classes are found and said."
     if protocol not in PROTOCOLS: raise ValueError(f"protocol={protocol!r}: expected one of {', '.join(PROTOCOLS)}")
-    if too_few not in ('stop', 'drop', 'train'): raise ValueError(f"too_few={too_few!r}: expected 'stop', 'drop' or 'train'")
+    if too_few not in ('stop', 'drop', 'train'):
+        raise ValueError(f"too_few={too_few!r}: expected 'stop', 'drop' or 'train'")
     copies = find_duplicates(images)
     notes = _say_copies(images, copies)
     if protocol == 'official': ids, more = _official(images, copies, seed)
@@ -362,6 +388,9 @@ def make_split(
     if protocol == 'paper': ids['val'] = ids['test']
     used = {i for v in ids.values() for i in v}
     crossing = _crossing(images, ids)
-    if crossing: warnings.warn(f"{crossing} groups lie in training and in test: protocol '{protocol}' does not keep them together; 'strict' does", stacklevel=2)
-    notes |= more | dict(what=PROTOCOLS[protocol], counts=_counts(images, ids), groups_crossing=crossing, left_out=sorted(set(images.ids) - used))
+    if crossing:
+        warnings.warn(f"{crossing} groups lie in training and in test: protocol '{protocol}' does not keep them "
+            "together; 'strict' does", stacklevel=2)
+    notes |= more | dict(what=PROTOCOLS[protocol], counts=_counts(images, ids), groups_crossing=crossing,
+        left_out=sorted(set(images.ids) - used))
     return Split(ids['train'], ids['val'], ids['test'], protocol, seed, notes)

@@ -61,7 +61,8 @@ def steps_down(
     "The neighbours of `edge`, and every preset as it is on holograms, as rivals."
     changes = dict.fromkeys(json.dumps(a.changes) for a in A.edge_arms().values() if a.preset == 'edge' and a.changes)
     front = json.dumps(B.front_changes('hologram'))
-    return (*(Rival('sparseattnnet', 'edge', changes=c) for c in changes), *(replace(r, changes=front) for r in CONTEST if r.preset))
+    return (*(Rival('sparseattnnet', 'edge', changes=c) for c in changes),
+        *(replace(r, changes=front) for r in CONTEST if r.preset))
 
 # %% ../../nbs/deploy/bench.ipynb #7c1abe79
 REST = .01 # s, before each
@@ -78,15 +79,18 @@ def contest(
 )->list[dict]: # a row for each network and engine
     "Time everything in the same rounds; `against` has the ratio to each network in its fastest engine, with bounds."
     with B.cpu_threads(setting.threads):
-        calls = {key: B.timed_call(model, k, replace(setting, engine=key[1]), side, seed) for key, (_, model, k) in entered.items()}
-        times = {n: np.array(t) for n, t in B.time_rounds(calls, repeats, lead, 2, seed, timer, tick, REST if setting.device == 'cpu' else 0.).items()}
+        calls = {key: B.timed_call(model, k, replace(setting, engine=key[1]), side, seed) for key,
+            (_, model, k) in entered.items()}
+        times = {n: np.array(t) for n, t in B.time_rounds(calls, repeats, lead, 2, seed, timer, tick,
+            REST if setting.device == 'cpu' else 0.).items()}
     best = {}
     for n, e in times:
         if n not in best or np.median(times[n, e]) < np.median(times[best[n]]): best[n] = n, e
     rows, names = [], {r.model: best[n] for (n, _), (r, *_) in entered.items() if r.model in B.REFERENCES}
     for key, (r, model, k) in entered.items():
         against = {n: B.median_interval(times[b]/times[key]) for n, b in best.items()}
-        rows.append(dict(name=r.name, model=r.model, preset=r.preset, changes=r.changes, literal=r.literal, **asdict(replace(setting, engine=key[1])), k=k, channels=model.in_channels, side=side,
+        rows.append(dict(name=r.name, model=r.model, preset=r.preset, changes=r.changes, literal=r.literal,
+            **asdict(replace(setting, engine=key[1])), k=k, channels=model.in_channels, side=side,
             **B.summarise(times, key, setting.batch, names), fastest=best[r.name] == key, against=against))
     return rows
 
@@ -112,7 +116,8 @@ def growth(
     with B.cpu_threads(1):
         for side, k in cases: calls[side, k] = B.timed_call(model, k, Setting(engine, batch=1), side)
         times = B.time_rounds(calls, repeats, 1, 2, tick=tick)
-    row = lambda key: dict(zip(('ms', 'low', 'high'), (None if v is None else 1e3*v for v in B.median_interval(times[key]))))
+    row = lambda key: dict(zip(('ms', 'low', 'high'),
+        (None if v is None else 1e3*v for v in B.median_interval(times[key]))))
     return [dict(preset=preset, engine=engine, side=s, pixels=s*s, k=k, **row((s, k))) for s, k in cases]
 
 # %% ../../nbs/deploy/bench.ipynb #b767ac12
@@ -143,7 +148,8 @@ def break_even(
         calls |= {n: B.timed_call(net, None, replace(setting, engine=e), side) for n, (net, e) in dense.items()}
         times = B.time_rounds(calls, repeats, 1, 2, tick=tick, rest=REST)
     at = lambda n: [crossing(ks, [times[k][i] for k in ks], times[n][i]) for i in range(repeats)]
-    return [asdict(setting) | dict(preset=preset, rival=n, engine=e, side=side, **dict(zip(('k', 'low', 'high'), B.median_interval(at(n))))) for n, (_, e) in dense.items()]
+    return [asdict(setting) | dict(preset=preset, rival=n, engine=e, side=side,
+        **dict(zip(('k', 'low', 'high'), B.median_interval(at(n))))) for n, (_, e) in dense.items()]
 
 # %% ../../nbs/deploy/bench.ipynb #ddc8524e
 STAGES = ('coarse net', 'selection', 'tokens', 'embedding and attention', 'classifier')
@@ -162,7 +168,8 @@ def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
             F.select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one)
         elif stage == 2:
             F.fill_gates(scores, room.idx, k, fine.flags[4], gates)
-            for t in range(fine.tiles): F.token_rows(m, fine, coarse.features, flat, room.idx[t*F.TILE:(t + 1)*F.TILE], room.place)
+            for t in range(fine.tiles):
+                F.token_rows(m, fine, coarse.features, flat, room.idx[t*F.TILE:(t + 1)*F.TILE], room.place)
         elif stage == 3:
             room.sums[:] = 0
             for t in range(fine.tiles): F.embed_rows(m, fine, t, room.sums)
@@ -173,7 +180,8 @@ def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
 def _fast_stages(model, x, k):
     e = F.FastEngine(model, *x.shape[2:], k)
     image, logits, room = x.numpy(), np.empty(model.config.classes, np.float32), e.rooms[0]
-    run = lambda i: lambda: _again(i, AGAIN, image[0], e.coarse, e.fine, e.head, e.use, room, logits, image.reshape(image.shape[1], -1))
+    run = lambda i: lambda: _again(i, AGAIN, image[0], e.coarse, e.fine, e.head, e.use, room, logits,
+        image.reshape(image.shape[1], -1))
     return {s: run(i) for i, s in enumerate(STAGES)} | {'whole': lambda: e(image)}
 
 def _torch_stages(model, x, k):
@@ -189,7 +197,8 @@ def _torch_stages(model, x, k):
         def call():
             with torch.inference_mode(): return f()
         return call
-    return {s: quiet(f) for s, f in zip((*STAGES, 'whole'), (lambda: model.coarse(x), lambda: model.choose(x, m, k), lambda: model.tokens(x, idx, m.features),
+    return {s: quiet(f) for s, f in zip((*STAGES, 'whole'),
+        (lambda: model.coarse(x), lambda: model.choose(x, m, k), lambda: model.tokens(x, idx, m.features),
         lambda: model.fine(model.embed(t), gate, weight), lambda: model.classify(v), lambda: model(x, k)))}
 
 # %% ../../nbs/deploy/bench.ipynb #28388fad
@@ -199,12 +208,15 @@ def stages(
     repeats:int=25, # rounds
     tick=None, # called after each round
 )->list[dict]: # rival, stage, us in eager PyTorch and in the fast engine
-    "Microseconds of each stage for one image on one thread, before and after, in the same rounds; then of the whole call."
+    """Microseconds of each stage for one image on one thread, before and after, in the same rounds; then of the
+    whole call."""
     model = B.build_rival(rival, 3)
-    x, k = torch.rand(1, rival.channels, side, side, generator=torch.Generator().manual_seed(0)), B.rival_k(rival, model, side)
+    x, k = torch.rand(1, rival.channels, side, side, generator=torch.Generator().manual_seed(0)), B.rival_k(rival,
+        model, side)
     with B.cpu_threads(1):
         plain = model.to(memory_format=torch.channels_last)
-        calls = {('torch', s): f for s, f in _torch_stages(plain, x.contiguous(memory_format=torch.channels_last), k).items()}
+        calls = {('torch', s): f for s, f in _torch_stages(plain, x.contiguous(memory_format=torch.channels_last),
+            k).items()}
         calls |= {('fast', s): f for s, f in _fast_stages(model, x, k).items()}
         times = B.time_rounds(calls, repeats, 1, 2, tick=tick)
     us = lambda e, s: 1e6*float(np.median(times[e, s]))/(AGAIN if e == 'fast' and s in STAGES else 1)
@@ -223,7 +235,8 @@ def multiplying(
 ): # function without arguments
     "A call that does nothing but multiply and add, `PEAK_CALLS`·`PEAK_TAPS`·4·`TILE` times a thread."
     floats = lambda n: np.full(n, 1e-3, np.float32)
-    rooms = [(floats(16*PEAK_TAPS + TILE), 16*np.arange(PEAK_TAPS), floats(4*PEAK_TAPS), floats(4), floats(4*TILE)) for _ in range(threads)]
+    rooms = [(floats(16*PEAK_TAPS + TILE), 16*np.arange(PEAK_TAPS), floats(4*PEAK_TAPS), floats(4), floats(4*TILE))
+        for _ in range(threads)]
     pool = ThreadPoolExecutor(threads)
     return lambda: list(pool.map(lambda r: _multiply(*r), rooms))
 
@@ -240,14 +253,19 @@ def limits(
     with B.cpu_threads(threads):
         entered = {r.name: (m := B.build_rival(r, 3), B.rival_k(r, m, side)) for r in rivals}
         products = {n: F.FastEngine(m, side, side, k).products for n, (m, k) in entered.items()}
-        calls = {n: B.timed_call(m, k, Setting('fast', threads=threads, batch=batch), side) for n, (m, k) in entered.items()}
-        times = {n: np.array(t) for n, t in B.time_rounds(calls | {'': multiplying(threads)}, repeats, 1, 2, tick=tick).items()}
+        calls = {n: B.timed_call(m, k, Setting('fast', threads=threads, batch=batch), side) for n,
+            (m, k) in entered.items()}
+        times = {n: np.array(t) for n, t in B.time_rounds(calls | {'': multiplying(threads)}, repeats, 1, 2,
+            tick=tick).items()}
     peak = threads*PEAK_CALLS*PEAK_TAPS*4*TILE/times.pop('')
-    share = {n: dict(zip(('share', 'low', 'high'), B.median_interval(products[n]*batch/t/peak))) for n, t in times.items()}
-    return [dict(rival=n, products=products[n], images_per_s=float(batch/np.median(t)), peak=float(np.median(peak)), **share[n]) for n, t in times.items()]
+    share = {n: dict(zip(('share', 'low', 'high'), B.median_interval(products[n]*batch/t/peak))) for n,
+        t in times.items()}
+    return [dict(rival=n, products=products[n], images_per_s=float(batch/np.median(t)), peak=float(np.median(peak)),
+        **share[n]) for n, t in times.items()]
 
 # %% ../../nbs/deploy/bench.ipynb #33cb7926
-ROUNDS = {'smoke': {'one': 3, 'batch': 2, 'growth': 3, 'train': 1}, 'quick': {'one': 100, 'batch': 15, 'growth': 25, 'train': 7}, 'full': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
+ROUNDS = {'smoke': {'one': 3, 'batch': 2, 'growth': 3, 'train': 1}, 'quick': {'one': 100, 'batch': 15, 'growth': 25,
+    'train': 7}, 'full': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
 
 # %% ../../nbs/deploy/bench.ipynb #c32b36c9
 CALLS = 10
@@ -259,6 +277,7 @@ def _search(): # let cuDNN try its convolutions
     try: yield
     finally: torch.backends.cudnn.benchmark = before
 
+# %% ../../nbs/deploy/bench.ipynb #5561f986
 def on_gpu(
     profile:str='quick', # a key of `ROUNDS`
     rivals:tuple[Rival, ...]=CONTEST, # the networks
@@ -266,18 +285,23 @@ def on_gpu(
     batches:tuple[int, ...]=(1, PAPER_BATCH), # images a call
     engines:tuple[str, ...]=E.GPU_ENGINES, # keys of `ENGINES`
     device:str='cuda', # where
-    timer_of=None, # function of a batch that gives one that runs a call and returns seconds; None takes the GPU's own clock
+    timer_of=None, # takes a batch, gives a function that runs a call and returns seconds; None: the GPU's clock
     show:bool=True, # draw a progress bar
 )->dict: # 'profile', 'environment', 'rows' as of `contest`, for one image and for the batch, 'missing'
     "The contest on a GPU, each network in its fastest engine and kind of numbers."
-    (entered, missing), many = entries(rivals, engines, side, device=device), {b: ROUNDS[profile]['one' if b == 1 else 'batch'] for b in batches}
+    (entered, missing), many = entries(rivals, engines, side,
+        device=device), {b: ROUNDS[profile]['one' if b == 1 else 'batch'] for b in batches}
     timer_of = timer_of or (lambda b: B.cuda_timer(1 if b == 1 else CALLS))
     settings = [Setting('', device, threads=torch.get_num_threads(), batch=b) for b in batches]
-    card = B.environment_card([replace(s, engine=e) for s in settings for e in dict.fromkeys(e for _, e in entered)]) | dict(layout="each engine's own", cudnn_benchmark=True, calls_in_a_row=CALLS)
-    counts, progress = {r.name: B.rival_counts(r, side) for r in rivals}, B.Progress(sum(many.values()), title='contest on a GPU', show=show)
+    card = B.environment_card([replace(s, engine=e) for s in settings for e in dict.fromkeys(e for _,
+        e in entered)]) | dict(layout="each engine's own", cudnn_benchmark=True, calls_in_a_row=CALLS)
+    counts, progress = {r.name: B.rival_counts(r, side) for r in rivals}, B.Progress(sum(many.values()),
+        title='contest on a GPU', show=show)
     progress.say('contest on a GPU: every network is compiled for every engine first, which takes some minutes')
     try:
-        with _search(): rows = [r | counts[r['name']] for s in settings for r in contest(entered, s, many[s.batch], 3, side, timer=timer_of(s.batch), tick=lambda: progress.tick(1))]
+        with _search():
+            rows = [r | counts[r['name']] for s in settings for r in contest(entered, s, many[s.batch], 3, side,
+                timer=timer_of(s.batch), tick=lambda: progress.tick(1))]
     finally: progress.close()
     return dict(profile=profile, environment=card, rows=rows, missing=missing)
 
@@ -293,6 +317,7 @@ class _Given: # stands where a network would; its file is there already
     def __init__(self, channels): self.in_channels = channels
     def to(self, device): return self
 
+# %% ../../nbs/deploy/bench.ipynb #d1781b95
 def peak_here(
     rival:dict, # fields of a `Rival`
     engine:str, # a key of `ENGINES`
@@ -306,7 +331,9 @@ def peak_here(
     r = Rival(**rival)
     start = Rival('sparseattnnet', 'edge', 9) if engine == 'fast' else Rival('tiny_cnn')
     if not file: B.timed_call(B.build_rival(start), start.k or None, Setting(engine), 24)() # the library's own start
-    if file: data, channels = Path(file).read_bytes(), 1 if r.model == 'sparseattnnet' or r.model in ('dense_cnn', 'tiny_cnn') else 3
+    if file:
+        data, channels = Path(file).read_bytes(), 1 if r.model == 'sparseattnnet' or r.model in ('dense_cnn',
+            'tiny_cnn') else 3
     with open('/proc/self/clear_refs', 'w') as f: f.write('5')
     before = _status('VmRSS')
     model = _Given(channels) if file else B.build_rival(r, 3)
@@ -329,8 +356,11 @@ def _in_child(name, rival, engine, batch, side, threads, content): # content: an
     try: p = subprocess.run([sys.executable, '-c', CHILD, json.dumps(asked)], capture_output=True, text=True)
     finally:
         if file: file.unlink()
-    if p.returncode: raise RuntimeError(f"memory of {name} in {engine}: the process ended with status {p.returncode}: {p.stderr.strip()[-500:]}")
-    return dict(name=name, engine=engine, batch=batch, side=side, threads=threads, mib=json.loads(p.stdout.strip().splitlines()[-1]))
+    if p.returncode:
+        raise RuntimeError(f"memory of {name} in {engine}: the process ended with status {p.returncode}: "
+            f"{p.stderr.strip()[-500:]}")
+    return dict(name=name, engine=engine, batch=batch, side=side, threads=threads,
+        mib=json.loads(p.stdout.strip().splitlines()[-1]))
 
 # %% ../../nbs/deploy/bench.ipynb #e40458d3
 def memory(
@@ -340,14 +370,17 @@ def memory(
     threads:int=1, # threads
     tick=None, # called after each network
 )->list[dict]: # name, engine, MiB; empty where the system does not tell
-    "Peak memory of every network in every engine, each in a process of its own; of nothing at all where an engine reads a file."
+    """Peak memory of every network in every engine, each in a process of its own; of nothing at all where an engine
+    reads a file."""
     if not Path('/proc/self/clear_refs').exists(): return []
     reads = lambda engine: engine.startswith(('onnx', 'openvino'))
     mean = _Mean()
-    jobs = [(NOTHING, Rival('tiny_cnn'), e, lambda: E.onnx_bytes(mean, None, side, side)) for e in dict.fromkeys(e for _, e in entered) if reads(e)]
+    jobs = [(NOTHING, Rival('tiny_cnn'), e, lambda: E.onnx_bytes(mean, None, side, side))
+        for e in dict.fromkeys(e for _, e in entered) if reads(e)]
     for (name, engine), (r, model, k) in entered.items():
         if engine == 'compiled': continue # the peak would be the compiler's
-        jobs.append((name, replace(r, k=k or 0), engine, (lambda m=model, k=k: E.onnx_bytes(m, k, side, side)) if reads(engine) else bytes))
+        jobs.append((name, replace(r, k=k or 0), engine,
+            (lambda m=model, k=k: E.onnx_bytes(m, k, side, side)) if reads(engine) else bytes))
     out = []
     for name, rival, engine, content in jobs:
         out.append(_in_child(name, rival, engine, batch, side, threads, content()))
@@ -360,10 +393,12 @@ OURS = ('corrected', 'edge')
 
 def _parts(profile, side, batch):
     n, every = ROUNDS[profile], B.cores()
-    settings = [(Setting('', threads=t, batch=b), n['one'] if b == 1 else n['batch']) for t, b in ((1, 1), (every, batch))]
+    settings = [(Setting('', threads=t, batch=b), n['one'] if b == 1 else n['batch']) for t,
+        b in ((1, 1), (every, batch))]
     sides, ks = (SIDES, KS) if profile != 'smoke' else ((32, 64), (64, 256))
     at = K_SIDE if profile != 'smoke' else 64
-    return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q)) for q in (1/64, 1/16, 1/4, 1)]
+    return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q))
+        for q in (1/64, 1/16, 1/4, 1)]
 
 # %% ../../nbs/deploy/bench.ipynb #db3fe365
 def run_bench(
@@ -373,29 +408,40 @@ def run_bench(
     side:int=135, # side of the images, pixels
     batch:int=PAPER_BATCH, # the large batch
     show:bool=True, # draw a progress bar
-)->dict: # 'profile', 'environment', 'rows', 'growth', 'memory', 'break_even', 'stages', 'limits', 'gpu', 'training', 'missing'
+)->dict: # profile, environment, rows, growth, memory, break_even, stages, limits, gpu, training, missing
     "Everything that is measured, in one record; ValueError for an unknown profile or engine."
     if profile not in ROUNDS: raise ValueError(f"profile={profile!r}: expected one of {', '.join(ROUNDS)}")
     entered, missing = entries(rivals, engines, side)
     down = steps_down() if rivals == CONTEST else ()
     entered |= entries(down, ('fast',), side)[0]
     settings, sides, ks, few = _parts(profile, side, batch)
-    card = B.environment_card([replace(s, engine=e) for s, _ in settings for e in dict.fromkeys(e for _, e in entered)]) | dict(layout="each engine's own")
+    card = B.environment_card([replace(s, engine=e) for s,
+        _ in settings for e in dict.fromkeys(e for _, e in entered)]) | dict(layout="each engine's own")
     n, cost, counts = ROUNDS[profile], lambda s: s.batch*3, {r.name: B.rival_counts(r, side) for r in (*rivals, *down)}
-    progress = B.Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30 + len(OURS)*(2*n['growth']*5 + n['batch']*60) + 300*n['train'], title='contest', show=show)
+    progress = B.Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30
+        + len(OURS)*(2*n['growth']*5 + n['batch']*60) + 300*n['train'], title='contest', show=show)
     try:
-        rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times, 2 if s.batch == 1 else 0, side, tick=lambda: progress.tick(cost(s)))]
-        grown = {how: [g for p in OURS for g in growth(p, cases, n['growth'], tick=lambda: progress.tick(5))] for how, cases in (('pixels', sides), ('k', ks))}
-        last = [r for r in rows if r['fastest'] and r['batch'] == batch and r['threads'] == settings[-1][0].threads and r['model'] != 'sparseattnnet']
+        rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times,
+            2 if s.batch == 1 else 0, side, tick=lambda: progress.tick(cost(s)))]
+        grown = {how: [g for p in OURS for g in growth(p, cases, n['growth'], tick=lambda: progress.tick(5))] for how,
+            cases in (('pixels', sides), ('k', ks))}
+        last = [r for r in rows if r['fastest'] and r['batch'] == batch and r['threads'] == settings[-1][0].threads
+            and r['model'] != 'sparseattnnet']
         dense = {r['name']: (entered[r['name'], r['engine']][1], r['engine']) for r in last}
-        even = [e for p in OURS for e in break_even(p, dense, settings[-1][0], n['batch'], few, side, lambda: progress.tick(60))]
-        light = {key: e for key, e in entered.items() if not e[0].changes and (profile != 'smoke' or 'fast' in key or e[0].model == 'mobilenet_v2')}
+        even = [e for p in OURS for e in break_even(p, dense, settings[-1][0], n['batch'], few, side,
+            lambda: progress.tick(60))]
+        light = {key: e for key, e in entered.items() if not e[0].changes
+            and (profile != 'smoke' or 'fast' in key or e[0].model == 'mobilenet_v2')}
         peaks = memory(light, batch, side, tick=lambda: progress.tick(30))
-        ours, there = tuple(r for r in rivals if (r.name, 'fast') in entered), on_gpu(profile, rivals, side, (1, batch), show=show) if torch.cuda.is_available() else {}
-        apart, near = [s for r in ours for s in stages(r, side, n['growth'])], limits(ours, batch, side, settings[-1][0].threads, n['batch'])
-        learnt = S.train_rounds(S.LEARNERS if rivals == CONTEST else rivals, n['train'], 32 if profile != 'smoke' else 4, side, tick=lambda: progress.tick(300))
+        ours, there = tuple(r for r in rivals if (r.name, 'fast') in entered), on_gpu(profile, rivals, side, (1, batch),
+            show=show) if torch.cuda.is_available() else {}
+        apart, near = [s for r in ours for s in stages(r, side, n['growth'])], limits(ours, batch, side,
+            settings[-1][0].threads, n['batch'])
+        learnt = S.train_rounds(S.LEARNERS if rivals == CONTEST else rivals, n['train'],
+            32 if profile != 'smoke' else 4, side, tick=lambda: progress.tick(300))
     finally: progress.close()
-    return dict(profile=profile, environment=card, rows=rows, growth=grown, memory=peaks, break_even=even, stages=apart, limits=near, gpu=there, training=learnt, missing=missing)
+    return dict(profile=profile, environment=card, rows=rows, growth=grown, memory=peaks, break_even=even, stages=apart,
+        limits=near, gpu=there, training=learnt, missing=missing)
 
 # %% ../../nbs/deploy/bench.ipynb #7c2ae515
 def main(
@@ -416,7 +462,8 @@ def main(
             expected = ', '.join(E.GPU_ENGINES if a.gpu else B.ENGINES)
             raise ValueError(f"--engines: {odd[0]!r} {why}; expected {'with --gpu ' if a.gpu else ''}one or more of "
                 f"{expected}")
-        if a.gpu and not torch.cuda.is_available(): raise ValueError('--gpu: this machine or this PyTorch has no CUDA; leave it out, or install a CUDA build')
+        if a.gpu and not torch.cuda.is_available():
+            raise ValueError('--gpu: this machine or this PyTorch has no CUDA; leave it out, or install a CUDA build')
         with terminable():
             if a.gpu: record = on_gpu(a.profile, engines=a.engines or E.GPU_ENGINES)
             else: record = run_bench(a.profile, a.engines)

@@ -38,7 +38,8 @@ def lazily(
             with once:
                 if not state: state.append((tuple(x.shape), make(x)))
         shape, run = state[0]
-        if tuple(x.shape) != shape: raise ValueError(f"images of shape {tuple(x.shape)}: this engine was made ready for {shape}; make another")
+        if tuple(x.shape) != shape:
+            raise ValueError(f"images of shape {tuple(x.shape)}: this engine was made ready for {shape}; make another")
         return run(x)
     return call
 
@@ -69,7 +70,8 @@ def onnx_bytes(
         net = net if ours else copy.deepcopy(net).to(memory_format=torch.contiguous_format)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            torch.onnx.export(net, (torch.rand(2, model.in_channels, H, W),), file, input_names=['images'], output_names=['logits', 'pixels'][:1 + ours],
+            torch.onnx.export(net, (torch.rand(2, model.in_channels, H, W),), file, input_names=['images'],
+                output_names=['logits', 'pixels'][:1 + ours],
                 dynamic_axes={'images': {0: 'batch'}, 'logits': {0: 'batch'}}, opset_version=18, dynamo=False)
         known[size] = file.getvalue()
     return known[size]
@@ -99,7 +101,8 @@ def openvino_engine(
         core = openvino.Core()
         net = core.read_model(io.BytesIO(onnx_bytes(model, k, *first.shape[2:])))
         net.reshape({'images': list(first.shape)})
-        ready = core.compile_model(net, 'CPU', dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32', INFERENCE_NUM_THREADS=threads or torch.get_num_threads()))
+        ready = core.compile_model(net, 'CPU', dict(PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32',
+            INFERENCE_NUM_THREADS=threads or torch.get_num_threads()))
         free, out = [ready.create_infer_request()], ready.output('logits')
         def run(x):
             try: request = free.pop() # at most one thread gets it
@@ -134,7 +137,9 @@ def in_one_thread(
     "Refuse calls from other threads: PyTorch keeps the graphs that it records by thread."
     mine = threading.get_ident()
     def call(x):
-        if threading.get_ident() != mine: raise RuntimeError('called from another thread than the one that made this engine ready: PyTorch keeps recorded graphs by thread; make an engine in each thread')
+        if threading.get_ident() != mine:
+            raise RuntimeError('called from another thread than the one that made this engine ready: PyTorch keeps '
+                'recorded graphs by thread; make an engine in each thread')
         return run(x)
     return call
 
@@ -142,7 +147,7 @@ def in_one_thread(
 class EngineMissing(RuntimeError):
     "Raised where an engine lacks what it needs; the message says what."
 
-def _apart(net): # PyTorch keeps what it compiled by function, and looks through it at each call: each network has one of its own
+def _apart(net): # a function per network, since PyTorch keeps what it compiled by function
     def forward(x): return net(x)
     return types.FunctionType(forward.__code__.replace(), forward.__globals__, closure=forward.__closure__)
 
@@ -163,7 +168,8 @@ def compiled_engine(
 ): # function of images (B, C, H, W) to logits (B, classes)
     "PyTorch compiled, channels last, weights frozen; on a GPU with graphs."
     cuda = any(p.is_cuda for p in model.parameters())
-    if not cuda and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'c++')))): raise EngineMissing('torch.compile needs a C++ compiler on a CPU; install g++, or leave this engine out')
+    if not cuda and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'c++')))):
+        raise EngineMissing('torch.compile needs a C++ compiler on a CPU; install g++, or leave this engine out')
     return lazily(lambda x: _compiled(plain_net(model, k, *x.shape[2:]), x, cuda))
 
 compiled_engine.layout = torch.channels_last
@@ -177,7 +183,8 @@ def replayed(
     "Copy in, run, copy out: one call at a time, whichever threads call, on whichever stream."
     turn, done = threading.Lock(), torch.cuda.Event() if still.is_cuda else None
     def run(x):
-        if x.shape != still.shape: raise ValueError(f"images of shape {tuple(x.shape)}: recorded for {tuple(still.shape)}; record another")
+        if x.shape != still.shape:
+            raise ValueError(f"images of shape {tuple(x.shape)}: recorded for {tuple(still.shape)}; record another")
         with turn:
             if done: torch.cuda.current_stream().wait_event(done)
             still.copy_(x)
@@ -187,6 +194,7 @@ def replayed(
         return out
     return run
 
+# %% ../../nbs/deploy/engines.ipynb #f43567c5
 def graphed(
     net, # a network, or another function of images, that always does the same on the GPU: images to logits and more
     x:torch.Tensor, # images of the shape to come, on the GPU
@@ -217,16 +225,20 @@ def triton_engine(
 ): # an engine
     "The network in Triton's kernels, recorded as a graph; on a GPU alone."
     def build(model, k):
-        if not any(p.is_cuda for p in model.parameters()): raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
+        if not any(p.is_cuda for p in model.parameters()):
+            raise EngineMissing('the Triton kernels are for a network on a GPU; this one is on the CPU')
         if model.config.channels not in gpu.TRIED_CHANNELS: raise EngineMissing(gpu.untried(model.config.channels))
-        if gpu.triton is None: raise EngineMissing('Triton is not installed; it comes with PyTorch for CUDA, or by `pip install triton`')
+        if gpu.triton is None:
+            raise EngineMissing('Triton is not installed; it comes with PyTorch for CUDA, or by `pip install triton`')
         return lazily(lambda x: graphed(gpu.FusedNet(model, *x.shape[2:], k, numbers).to(x.device), x))
     build.only, build.device = SparseAttnNet, 'cuda'
     return build
 
 fast_engine.only = SparseAttnNet
-B.ENGINES |= dict(compiled=compiled_engine, onnxruntime=onnxruntime_engine, onnxruntime_split=split_engine(onnxruntime_engine),
-    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine, triton=triton_engine(), triton_tf32=triton_engine('tfloat32'), triton_f16=triton_engine('float16'))
+B.ENGINES |= dict(compiled=compiled_engine, onnxruntime=onnxruntime_engine,
+    onnxruntime_split=split_engine(onnxruntime_engine),
+    openvino=openvino_engine, openvino_split=split_engine(openvino_engine), fast=fast_engine, triton=triton_engine(),
+    triton_tf32=triton_engine('tfloat32'), triton_f16=triton_engine('float16'))
 
 # %% ../../nbs/deploy/engines.ipynb #57a84070
 def in_bfloat16(
@@ -251,7 +263,9 @@ def engines_for(
     names:tuple[str, ...]=(), # keys of `ENGINES`; () takes all but those for a device where the network is not
 )->list[str]: # keys of `ENGINES`
     "The engines that can run a network; ValueError for an unknown name."
-    if odd := [n for n in names if n not in B.ENGINES]: raise ValueError(f"engine {odd[0]!r}: expected one of {', '.join(B.ENGINES)}")
+    if odd := [n for n in names if n not in B.ENGINES]:
+        raise ValueError(f"engine {odd[0]!r}: expected one of {', '.join(B.ENGINES)}")
     has = lambda n, what, default: getattr(B.ENGINES[n], what, default)
     here = 'cuda' if any(p.is_cuda for p in model.parameters()) else 'cpu'
-    return [n for n in names or B.ENGINES if isinstance(model, has(n, 'only', nn.Module)) and (names or has(n, 'device', here) == here)]
+    return [n for n in names or B.ENGINES if isinstance(model, has(n, 'only', nn.Module))
+        and (names or has(n, 'device', here) == here)]

@@ -23,7 +23,9 @@ from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import NEAR, out_of_range
 from ..method.sampler import dither_noise, resolve_k
 from .fold import EPS, Head, _double, _single, fold_norm, plan_head
-from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2, deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit, round_up, shifted_sums, take_index, take_keys, weigh_rows
+from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2
+from .vectors import deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit
+from .vectors import round_up, shifted_sums, take_index, take_keys, weigh_rows
 
 # %% ../../nbs/deploy/fast.ipynb #b76dc8e2
 class Planes(NamedTuple):
@@ -41,7 +43,8 @@ class Planes(NamedTuple):
 # %% ../../nbs/deploy/fast.ipynb #351b6dc0
 class Plan:
     "Memory that is given away piece by piece, and the steps of the coarse net."
-    def __init__(self): self.size, self.steps, self.taps, self.weights, self.biases, self.free, self.given = 0, [], [], [], [], [], {}
+    def __init__(self):
+        self.size, self.steps, self.taps, self.weights, self.biases, self.free, self.given = 0, [], [], [], [], [], {}
 
     def floats(self,
         n:int, # how many
@@ -92,14 +95,17 @@ def deal(self:Plan,
     "Add the step that deals out lines and columns for one or two convolutions with stride 2."
     skip, pitch = x.pad - q, max(pitch, -(-(x.cols + 2*q)//many))
     y = self.planes(x.count, x.rows, x.cols, pitch=pitch, deal=many, before=q)
-    self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, x.rows + 2*q, x.cols + 2*q, x.count, many, 0, 0, *y[:7], 0, 0, 0, 0])
+    self.steps.append([DEAL, x.base + skip*(x.pitch + 1), x.stride, x.pitch, x.rows + 2*q, x.cols + 2*q, x.count, many,
+        0, 0, *y[:7], 0, 0, 0, 0])
     return y
 
 # %% ../../nbs/deploy/fast.ipynb #85027bec
-def _mirrors(size, first, step, border): # of the lines first, first + step, …: a mirror on the first and the last line: 0, beside it: 1, where none is needed: -1
+def _mirrors(size, first, step, border):
+    # of the lines first, first + step, …: a mirror on the first and the last line: 0, beside it: 1, none needed: -1
     last = step*((size - 1)//step) + border if step > 1 else size - 1 + border # that is read
     need = lambda beyond: any(i % step == first for i in beyond)
-    return (min(first, 1) if need(range(-border, 0)) else -1), (min((size - 1 - first) % step, 1) if need(range(size, last + 1)) else -1)
+    return (min(first, 1) if need(range(-border, 0)) else -1), (min((size - 1 - first) % step, 1)
+        if need(range(size, last + 1)) else -1)
 
 # %% ../../nbs/deploy/fast.ipynb #57be2a98
 @patch
@@ -123,10 +129,13 @@ def layer(self:Plan,
         def at(c, *k):
             (ly, py), (lx, px) = (divmod(stride*a + b - q + x.before, n) for a, b in zip(p, k))
             return (c*n*n + py*n + px)*x.stride + ly*x.pitch + lx
-        taps = [[at(c, *t) for t in window] for c in range(n_out)] if own else [[at(c, *t) for c in range(n_in) for t in window]]*len(packed)
+        taps = [[at(c, *t) for t in window] for c in range(n_out)] if own else [[at(c, *t) for c in range(n_in)
+            for t in window]]*len(packed)
         lines, columns = (-(-(size - a)//m) for size, a in zip((rows, cols), p))
-        mirrors = [side for ends in zip(*(_mirrors(size, a, m, border) for size, a in zip((rows, cols), p))) for side in ends]
-        self.steps.append([CONV, x.base, sum(map(np.size, self.taps)), len(taps[0]), *where, len(taps), many, (lines - 1)*x.pitch + columns, relu,
+        mirrors = [side for ends in zip(*(_mirrors(size, a, m, border) for size, a in zip((rows, cols), p)))
+            for side in ends]
+        self.steps.append([CONV, x.base, sum(map(np.size, self.taps)), len(taps[0]), *where, len(taps), many,
+            (lines - 1)*x.pitch + columns, relu,
             y.base + (p[0]*m + p[1])*y.stride, m*m*y.stride, y.pitch, y.pad, lines, columns, n_out, *mirrors])
         self.taps.append(np.ravel(taps))
     self.weights.append(np.ravel(packed))
@@ -169,14 +178,17 @@ def plan_coarse(
 )->Coarse: # its steps
     "Fold and lay out the coarse net (Eqs. 2–3)."
     layers = list(zip(net.conv[::3], net.conv[1::3]))
-    if any(c.padding_mode != 'reflect' for c, _ in layers): raise ValueError(f"padding_mode={layers[0][0].padding_mode!r}: the fast engine knows 'reflect'; run this model with torch")
+    if any(c.padding_mode != 'reflect' for c, _ in layers):
+        raise ValueError(f"padding_mode={layers[0][0].padding_mode!r}: the fast engine knows 'reflect'; run this model "
+            "with torch")
     x = image = plan.planes(net.channels, H, W, _border(layers))
     for i, (c, norm) in enumerate(layers):
         if c.stride[0] > x.deal: x = _deal_out(plan, x, layers[i:])
         read, x = x, plan.layer(x, *fold_norm(c, norm), c.stride[0], _border(layers[i + 1:], x.deal//c.stride[0]))
         plan.give_back(read)
     last = plan.layer(x, *fold_norm(net.head[0], net.head[1] if len(net.head) > 1 else None), relu=len(net.head) > 1)
-    arrays = [np.concatenate(p).astype(t) for p, t in ((plan.taps, np.int64), (plan.weights, np.float32), (plan.biases, np.float32))]
+    arrays = [np.concatenate(p).astype(t) for p, t in ((plan.taps, np.int64), (plan.weights, np.float32),
+        (plan.biases, np.float32))]
     return Coarse(np.array(plan.steps, np.int64), *arrays, image, x, last, net.stride)
 
 # %% ../../nbs/deploy/fast.ipynb #18242a13
@@ -193,7 +205,8 @@ def _reflect(m, base, stride, pitch, pad, rows, cols, count, top, left, bottom, 
                 for j in range(pad): m[r + j] = m[r - 2 - j + right]
         for j in range(pad):
             if top >= 0: copy_row(am + 4*(o + (pad + 1 + j - top)*pitch), n, am + 4*(o + (pad - 1 - j)*pitch))
-            if bottom >= 0: copy_row(am + 4*(o + (pad + rows - 2 - j + bottom)*pitch), n, am + 4*(o + (pad + rows + j)*pitch))
+            if bottom >= 0:
+                copy_row(am + 4*(o + (pad + rows - 2 - j + bottom)*pitch), n, am + 4*(o + (pad + rows + j)*pitch))
 
 @jit
 def _deal(m, src, stride, pitch, rows, cols, count, many, to):
@@ -280,7 +293,8 @@ def make_keys(
     n, # how many
     keys, # int32, at least n
 ):
-    "Whole numbers in the order of the scores; returns the smallest and the largest. Those of NaN lie beyond the infinities'."
+    """Whole numbers in the order of the scores; returns the smallest and the largest. Those of NaN lie beyond the
+    infinities'."""
     bits, small, large, whole = scores.view(np.int32), np.int32(0x7FFFFFFF), np.int32(-0x7FFFFFFF), n//LANES*LANES
     if whole: small, large = order_keys(scores.ctypes.data, whole, keys.ctypes.data)
     for i in range(whole, n):
@@ -427,7 +441,7 @@ class Fine(NamedTuple):
     tiles:int # tiles of tokens
     rows:tuple # where the token rows of a tile, the hidden rows, the key rows and the weights of a tile begin
     sizes:tuple # token rows, hidden rows, key rows
-    flags:tuple # ranks attention, gray of several channels (0: no, 1: their mean, 2: luma), sines and cosines, coarse features, gate
+    flags:tuple # ranks attention, grey (0: no, 1: mean, 2: luma), sines and cosines, coarse features, gate
     places:tuple # x of every column, y of every line (float32), and what each adds to the place of a cell (int32)
     taps:tuple # of embedding and keys, int64
     weights:tuple # of embedding and keys
@@ -460,10 +474,12 @@ def plan_fine(
     rows = tuple(plan.floats(n*TILE) for n in (sizes[0], tiles*sizes[1], tiles*sizes[2], 1))
     wide = np.pad(layers[1][0], ((0, 0), (0, sizes[1] - len(w1))))
     y, x = np.arange(H), np.arange(W)
-    places = _single((2*x + 1)/W - 1), _single((2*y + 1)/H - 1), (x//coarse.cell).astype(np.int32), (y//coarse.cell*f.pitch).astype(np.int32)
+    places = _single((2*x + 1)/W - 1), _single((2*y
+        + 1)/H - 1), (x//coarse.cell).astype(np.int32), (y//coarse.cell*f.pitch).astype(np.int32)
     taps = tuple(np.tile(TILE*np.arange(n), (max(1, m//4), 1)) for n, m in zip((*sizes, sizes[2]), (*sizes[1:], 4)))
     full = lambda a: np.pad(_single(a), (0, sizes[2] - len(a)))
-    cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
+    cls = full(np.maximum(to_k @ _double(fine.cls), 0)), full(_double(fine.to_q.weight) @ _double(
+        fine.cls)/c.heads), full(np.full(len(to_k), 1/len(to_k))), np.zeros(1, np.float32)
     gray = int(c.tokens == 'gray' and c.channels > 1)*(2 if c.channels == 3 and c.rgb else 1)
     flags = c.select_on == 'attention', gray, c.pos_dim > 0, c.enrich, c.gate
     packed = (pack_weights(w1), pack_weights(wide)), (pack_bias(b1), pack_bias(layers[1][1]))
@@ -533,7 +549,9 @@ def value_row(
 ):
     "Values of a channel, or grey values: luma or mean of the channels."
     if gray == 2:
-        for j in range(TILE): row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2, idx[j]]
+        for j in range(TILE):
+            row[j] = np.float32(.299)*image[0, idx[j]] + np.float32(.587)*image[1, idx[j]] + np.float32(.114)*image[2,
+                idx[j]]
     elif gray:
         row[:] = 0
         for i in range(len(image)):
@@ -570,7 +588,8 @@ def token_rows(
             n += 1
     if enrich:
         for f in range(features.count):
-            row, plane = m[o + (n + f)*TILE:o + (n + f + 1)*TILE], m[features.base + f*features.stride:features.base + (f + 1)*features.stride]
+            row, plane = m[o + (n + f)*TILE:o + (n + f + 1)*TILE], m[features.base + f*features.stride:features.base
+                + (f + 1)*features.stride]
             for j in range(TILE): row[j] = plane[place[j]]
 
 # %% ../../nbs/deploy/fast.ipynb #c7474f4a
@@ -591,8 +610,10 @@ def embed_rows(
     "Hidden units and rectified keys of one tile (Eqs. 4, 6, 9)."
     am, zero, (a, b, c, _), (n_in, n_hidden, n_keys) = m.ctypes.data, np.float32(0), net.rows, net.sizes
     x, h, r = am + 4*a, am + 4*(b + t*n_hidden*TILE), am + 4*(c + t*n_keys*TILE)
-    shifted_sums(h, TILE, x, net.taps[0].ctypes.data, n_in, net.weights[0].ctypes.data, net.biases[0].ctypes.data, zero, n_hidden//4, 4, TILE)
-    shifted_sums(r, TILE, h, net.taps[1].ctypes.data, n_hidden, net.weights[1].ctypes.data, net.biases[1].ctypes.data, zero, n_keys//4, 4, TILE)
+    shifted_sums(h, TILE, x, net.taps[0].ctypes.data, n_in, net.weights[0].ctypes.data, net.biases[0].ctypes.data, zero,
+        n_hidden//4, 4, TILE)
+    shifted_sums(r, TILE, h, net.taps[1].ctypes.data, n_hidden, net.weights[1].ctypes.data, net.biases[1].ctypes.data,
+        zero, n_keys//4, 4, TILE)
     weigh_rows(r, n_keys, am + 4*(net.gates + t*TILE), sums.ctypes.data)
 
 # %% ../../nbs/deploy/fast.ipynb #0d4847d8
@@ -616,7 +637,8 @@ def read_out(
     for t in range(net.tiles):
         gates = m[net.gates + t*TILE:net.gates + (t + 1)*TILE]
         for i in range(2 if len(attention) else 1, 0, -1):
-            shifted_sums(am + 4*w, TILE, am + 4*(r + t*n_keys*TILE), net.taps[2].ctypes.data, n_keys, u[i - 1].ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, TILE)
+            shifted_sums(am + 4*w, TILE, am + 4*(r + t*n_keys*TILE), net.taps[2].ctypes.data, n_keys,
+                u[i - 1].ctypes.data, none.ctypes.data, np.float32(-np.inf), 1, 1, TILE)
             extra = EPS*u[i - 1].sum()
             if i == 2:
                 for j in range(min(TILE, k - t*TILE)):
@@ -709,7 +731,8 @@ def run_images(
     for b in range(first, len(x), step):
         if not in_range(x[b]): return b
         run_coarse(room.memory, coarse, x[b])
-        if (use[0] or len(idx)) and not run_fine(x[b], coarse, fine, use[0], room, idx[b:b + 1], attention[b:b + 1]): return b
+        if (use[0] or len(idx)) and not run_fine(x[b], coarse, fine, use[0], room, idx[b:b + 1], attention[b:b + 1]):
+            return b
         if use[1]: mean_features(room.memory, coarse.features, room.v[len(room.v) - coarse.features.count:])
         classify(room.v, head, room.hidden, logits[b])
     return -1
@@ -754,7 +777,8 @@ class FastOutput(NamedTuple):
 
 # %% ../../nbs/deploy/fast.ipynb #01b3d74d
 class FastEngine:
-    "A trained SparseAttnNet, folded and laid out for one size of images; results equal those of the model, from any thread."
+    """A trained SparseAttnNet, folded and laid out for one size of images; results equal those of the model, from
+    any thread."""
     def __init__(self,
         model:SparseAttnNet, # the model; its training mode does not matter
         H:int, # image height, px
@@ -763,15 +787,20 @@ class FastEngine:
         threads:int=1, # images at a time; 0 for all cores of this process
     ):
         c, k = model.config, resolve_k(model.default_k(H, W) if k is None else k, H*W)
-        if c.select != 'learned': raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use torch")
+        if c.select != 'learned':
+            raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use "
+                "torch")
         if c.weigh and (c.gate or not c.dither) or c.dither and c.select_on == 'attention':
             raise ValueError(f"dither={c.dither}, weigh={c.weigh}, gate={c.gate}, select_on={c.select_on!r}: the fast "
                 "engine weighs dithered selections on logits, without a gate; run this model with torch")
-        if c.use_fine and c.dim % 4: raise ValueError(f"dim={c.dim}: the fast engine lays tokens out four numbers at a time; train with a dim that 4 divides, or run this model in torch or ONNX Runtime")
+        if c.use_fine and c.dim % 4:
+            raise ValueError(f"dim={c.dim}: the fast engine lays tokens out four numbers at a time; train with a dim "
+                "that 4 divides, or run this model in torch or ONNX Runtime")
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8")
         if threads < 0: raise ValueError(f"threads={threads}: expected 1 or more, or 0 for all cores")
         self.config, self.shape, self.k = c, (c.channels, H, W), k
-        self.threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
+        self.threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+            or 1)
         plan = Plan()
         self.coarse = plan_coarse(model.coarse, H, W, plan)
         self.fine = plan_fine(model if c.use_fine else _BLANK, self.coarse, k, plan)
@@ -788,7 +817,8 @@ def _room(self:FastEngine):
     n, ints = self.shape[1]*self.shape[2], lambda m: np.empty(m, np.int32)
     keys = np.full(round_up(n, LANES), LOWEST, np.int32)
     floats = lambda *s: np.zeros(s, np.float32)
-    return Room(floats(self.size), keys, ints(len(keys)), ints(max(n, self.fine.tiles*TILE) + LANES), ints(TILE), ints(1), floats(2, self.fine.sizes[2]),
+    return Room(floats(self.size), keys, ints(len(keys)), ints(max(n, self.fine.tiles*TILE) + LANES), ints(TILE),
+        ints(1), floats(2, self.fine.sizes[2]),
         floats(max(self.fine.sizes[1:]), LANES), floats(len(self.head.hidden)), floats(len(self.head.hidden_bias)),
         floats(len(self.fine.noise)), floats(self.shape[2] + 1))
 
@@ -813,14 +843,17 @@ def _array(x): # NumPy has no bfloat16
 
 def _complain(image, b):
     low, high = image.min(), image.max()
-    if not (low >= -NEAR and high <= 1 + NEAR): raise ValueError(out_of_range(low, high, f'values of image {b} of the batch'))
+    if not (low >= -NEAR and high <= 1 + NEAR):
+        raise ValueError(out_of_range(low, high, f'values of image {b} of the batch'))
     raise ValueError(f"scores of image {b} of the batch are NaN: expected numbers; look for a diverged coarse net")
 
 @patch
 def _run(self:FastEngine, x, look):
     x = _array(x)
-    if x.ndim != 4 or x.shape[1:] != self.shape or not len(x): raise ValueError(f"images of shape {x.shape}: this engine was made for (B, {', '.join(map(str, self.shape))})")
-    if x.dtype.kind != 'f': raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
+    if x.ndim != 4 or x.shape[1:] != self.shape or not len(x):
+        raise ValueError(f"images of shape {x.shape}: this engine was made for (B, {', '.join(map(str, self.shape))})")
+    if x.dtype.kind != 'f':
+        raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
     x, n, B = np.ascontiguousarray(x, np.float32), self.k, len(x)
     logits = np.empty((B, self.config.classes), np.float32)
     idx, attention = np.empty((B*look, n), np.int32), np.zeros((B*look, n), np.float32)
@@ -837,7 +870,8 @@ def _run(self:FastEngine, x, look):
 def __call__(self:FastEngine,
     x, # float (B, C, H, W) in [0, 1], NumPy or torch
 )->np.ndarray: # logits, float32 (B, classes)
-    "Logits of a batch; raises ValueError for images that do not fit, values outside of [0, 1], and scores that are NaN."
+    """Logits of a batch; raises ValueError for images that do not fit, values outside of [0, 1], and scores that
+    are NaN."""
     return self._run(x, False).logits
 
 @patch
@@ -851,7 +885,8 @@ def look(self:FastEngine,
 def bytes(self:FastEngine)->int:
     "Memory of all rooms, with the weights."
     arrays = [a for t in (*self.rooms, self.coarse, self.head) for a in t if isinstance(a, np.ndarray)]
-    return sum(a.nbytes for a in arrays) + sum(a.nbytes for t in self.fine if isinstance(t, tuple) for a in t if isinstance(a, np.ndarray))
+    return sum(a.nbytes for a in arrays) + sum(a.nbytes for t in self.fine if isinstance(t, tuple) for a in t
+        if isinstance(a, np.ndarray))
 
 @patch(as_prop=True)
 def products(self:FastEngine)->int:
@@ -875,7 +910,8 @@ def load_fast(
     from sparseattnnet.learn.records import load_checkpoint
     weights, card = load_checkpoint(folder)
     if 'preset' not in card['config']:
-        raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}, but the fast engine "
+        raise ValueError(f"{folder}: a checkpoint of {card['config'].get('name', 'another model')}, but the fast "
+            "engine "
             "runs SparseAttnNet alone; `sparseattnnet.load` opens every model in torch")
     model = SparseAttnNet(config_from_dict(card['config']))
     model.load_state_dict(weights)

@@ -35,7 +35,7 @@ def _keys(scores, at, n): # 0 beyond the end
     return tl.where(at < n, tl.where(u >> 31 != 0, ~u, u | 0x80000000), 0)
 
 @kernel
-def _narrow(hist, found, b, k, LEVEL:tl.constexpr, WRITE): # digits of the k-th largest key, its rank among those that share them
+def _narrow(hist, found, b, k, LEVEL:tl.constexpr, WRITE): # digits of the k-th largest key, its rank among equals
     prefix, left = tl.full((), 0, tl.uint32), tl.full((), 0, tl.int32) + k
     if LEVEL > 1:
         prefix = tl.load(found + (b*4 + LEVEL - 1)*2).to(tl.uint32)
@@ -143,7 +143,8 @@ def select(
     (B, n), whole = scores.shape, dict(dtype=torch.int32, device=scores.device)
     parts, scores = -(-n//PART), scores.contiguous()
     if hist is None: hist = _counts(B, scores.device).zero_()
-    found, seen, idx = torch.empty((B, 4, 2), **whole), torch.empty((B, parts, 2), **whole), torch.empty((B, k), dtype=torch.int64, device=scores.device)
+    found, seen, idx = torch.empty((B, 4, 2), **whole), torch.empty((B, parts, 2), **whole), torch.empty((B, k),
+        dtype=torch.int64, device=scores.device)
     for level in range(4): count_kernel[(B, parts)](scores, hist, found, n, k, LEVEL=level, N=PART)
     part_kernel[(B, parts)](scores, hist, found, seen, n, k, N=PART)
     place_kernel[(B, parts)](scores, hist, found, seen, idx, n, k, N=PART, MANY=32)
@@ -160,23 +161,30 @@ def _under(tap, row, col, h, w, SIZE:tl.constexpr, STRIDE:tl.constexpr): # which
     return _mirrored(row*STRIDE + tap//SIZE - SIZE//2, h)*w + _mirrored(col*STRIDE + tap%SIZE - SIZE//2, w)
 
 @kernel
-def _from_planes(x, weight, acc, row, col, inside, h, w, SIZE:tl.constexpr, STRIDE:tl.constexpr, C:tl.constexpr, D:tl.constexpr):
+def _from_planes(x, weight, acc, row, col, inside, h, w, SIZE:tl.constexpr, STRIDE:tl.constexpr, C:tl.constexpr,
+    D:tl.constexpr):
     for tap in tl.static_range(SIZE*SIZE):
         at = _under(tap, row, col, h, w, SIZE, STRIDE)
-        for c in tl.static_range(C): acc += tl.load(x + c*h*w + at, mask=inside, other=0.)[:, None]*tl.load(weight + (tap*C + c)*D + tl.arange(0, D))[None, :]
+        for c in tl.static_range(C):
+            acc += tl.load(x + c*h*w + at, mask=inside,
+                other=0.)[:, None]*tl.load(weight + (tap*C + c)*D + tl.arange(0, D))[None, :]
     return acc
 
 @kernel
-def _from_map(x, weight, acc, row, col, inside, h, w, SIZE:tl.constexpr, STRIDE:tl.constexpr, C:tl.constexpr, D:tl.constexpr, PRECISION:tl.constexpr):
+def _from_map(x, weight, acc, row, col, inside, h, w, SIZE:tl.constexpr, STRIDE:tl.constexpr, C:tl.constexpr,
+    D:tl.constexpr, PRECISION:tl.constexpr):
     c = tl.arange(0, C)
     for tap in tl.range(0, SIZE*SIZE, num_stages=3):
-        rows = tl.load(x + _under(tap, row, col, h, w, SIZE, STRIDE)[:, None]*C + c[None, :], mask=inside[:, None], other=0.)
-        acc = tl.dot(rows, tl.load(weight + (tap*C + c)[:, None]*D + tl.arange(0, D)[None, :]), acc, input_precision=PRECISION)
+        rows = tl.load(x + _under(tap, row, col, h, w, SIZE, STRIDE)[:, None]*C + c[None, :], mask=inside[:, None],
+            other=0.)
+        acc = tl.dot(rows, tl.load(weight + (tap*C + c)[:, None]*D + tl.arange(0, D)[None, :]), acc,
+            input_precision=PRECISION)
     return acc
 
 # %% ../../nbs/deploy/gpu.ipynb #0db3b2ac
 @kernel
-def _scores(y, weight, bias, scores, row, col, inside, H, W, RELU:tl.constexpr, CELL:tl.constexpr, D:tl.constexpr, S:tl.constexpr, PRECISION:tl.constexpr):
+def _scores(y, weight, bias, scores, row, col, inside, H, W, RELU:tl.constexpr, CELL:tl.constexpr, D:tl.constexpr,
+    S:tl.constexpr, PRECISION:tl.constexpr):
     d, s = tl.arange(0, D), tl.arange(0, S)
     m = tl.dot(y, tl.load(weight + d[:, None]*S + s[None, :]), input_precision=PRECISION) + tl.load(bias + s)[None, :]
     if RELU: m = tl.maximum(m, 0.)
@@ -195,10 +203,12 @@ def _conv(
     to_score, # address of (D, S), weight of the map, read if LAST
     at_score, # address of float32 (S,)
     scores, # address of float32 (B, H·W), written if LAST
-    h_in:tl.constexpr, w_in:tl.constexpr, h:tl.constexpr, w:tl.constexpr, H:tl.constexpr, W:tl.constexpr, # sizes of input, output and image
-    FIRST:tl.constexpr, LAST:tl.constexpr, MEAN:tl.constexpr, RELU:tl.constexpr, # which layer it is; whether sums are wanted; whether scores are cut at 0
+    h_in:tl.constexpr, w_in:tl.constexpr, h:tl.constexpr, w:tl.constexpr, # sizes of input and output
+    H:tl.constexpr, W:tl.constexpr, # size of the image
+    FIRST:tl.constexpr, LAST:tl.constexpr, MEAN:tl.constexpr, RELU:tl.constexpr, # which layer; sums wanted; cut at 0
     SIZE:tl.constexpr, STRIDE:tl.constexpr, CELL:tl.constexpr, # of the taps, of the layer; side of a cell of the map
-    P:tl.constexpr, C:tl.constexpr, D:tl.constexpr, S:tl.constexpr, PRECISION:tl.constexpr, # pixels of a tile; channels in and out, scores of a cell; of products
+    P:tl.constexpr, C:tl.constexpr, D:tl.constexpr, S:tl.constexpr, # pixels per tile; channels in, out; scores per cell
+    PRECISION:tl.constexpr, # of products
 ):
     "A convolution with reflected border, bias and ReLU (§2.1)."
     b, t = tl.program_id(0), tl.program_id(1)
@@ -211,13 +221,15 @@ def _conv(
     else: acc = _from_map(x, weight, acc, row, col, inside, h_in, w_in, SIZE, STRIDE, C, D, PRECISION)
     y = tl.minimum(tl.maximum(acc, 0.), 65504.).to(out.dtype.element_ty)
     tl.store(out + (b*h*w + j)[:, None]*D + d[None, :], y, mask=inside[:, None])
-    if MEAN: tl.store(sums + (b*tl.num_programs(1) + t)*D + d, tl.sum(tl.where(inside[:, None], y.to(tl.float32), 0.), 0))
+    if MEAN:
+        tl.store(sums + (b*tl.num_programs(1) + t)*D + d, tl.sum(tl.where(inside[:, None], y.to(tl.float32), 0.), 0))
     if LAST: _scores(y, to_score, at_score, scores + b*H*W, row, col, inside, H, W, RELU, CELL, D, S, PRECISION)
 
 # %% ../../nbs/deploy/gpu.ipynb #c3ddc2eb
 @kernel
 def _hidden(at, there, places, image, features, front, enrich, bias, n, W, wide,
-    PLACES:tl.constexpr, CHANNELS:tl.constexpr, ENRICH:tl.constexpr, CELL:tl.constexpr, I:tl.constexpr, C:tl.constexpr, PRECISION:tl.constexpr):
+    PLACES:tl.constexpr, CHANNELS:tl.constexpr, ENRICH:tl.constexpr, CELL:tl.constexpr, I:tl.constexpr, C:tl.constexpr,
+    PRECISION:tl.constexpr):
     i, m, a = tl.arange(0, I), there[:, None], at[:, None]
     c = i - 2
     x = tl.load(places + a*PLACES + i[None, :], mask=m & (i[None, :] < PLACES), other=0.)
@@ -260,21 +272,26 @@ def _read(
     state, # address of float32 (B, groups, D + 4, D), written: the matrix; sums of g·R, g·h, g²·R and g
     k, # tokens
     n:tl.constexpr, W:tl.constexpr, cells:tl.constexpr, wide:tl.constexpr, # pixels, columns; of the features too
-    PLACES:tl.constexpr, CHANNELS:tl.constexpr, GATE:tl.constexpr, ENRICH:tl.constexpr, CELL:tl.constexpr, # what a token is made of
-    T:tl.constexpr, I:tl.constexpr, D:tl.constexpr, C:tl.constexpr, PRECISION:tl.constexpr, # tokens of a tile; widths, powers of two; of products
+    PLACES:tl.constexpr, CHANNELS:tl.constexpr, GATE:tl.constexpr, # what a token is made of
+    ENRICH:tl.constexpr, CELL:tl.constexpr, # and whether the coarse features are added
+    T:tl.constexpr, I:tl.constexpr, D:tl.constexpr, C:tl.constexpr, # tokens of a tile; widths, powers of two
+    PRECISION:tl.constexpr, # of products
 ):
     "What a group of tiles adds to the state of the attention (Eqs. 4–13)."
     b, group, groups = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     d, i, o = tl.arange(0, D)[None, :], tl.arange(0, I)[:, None], tl.arange(0, 16)
     front = tl.load(w1 + i*D + d)
     enrich = tl.load(w1 + (I + tl.arange(0, C)[:, None])*D + d) if ENRICH else front
-    second, at_first, at_second = tl.load(w2 + tl.arange(0, D)[:, None]*D + d), tl.load(b1 + tl.arange(0, D)), tl.load(b2 + d)
-    M, R, V, G = tl.zeros((D, D), tl.float32), tl.zeros((16, D), tl.float32), tl.zeros((16, D), tl.float32), tl.zeros((T,), tl.float32)
+    second, at_first, at_second = tl.load(w2 + tl.arange(0, D)[:, None]*D + d), tl.load(b1
+        + tl.arange(0, D)), tl.load(b2 + d)
+    M, R, V, G = tl.zeros((D, D), tl.float32), tl.zeros((16, D), tl.float32), tl.zeros((16, D),
+        tl.float32), tl.zeros((T,), tl.float32)
     for t in range(group, tl.cdiv(k, T), groups):
         j = t*T + tl.arange(0, T)
         there = j < k
         at = tl.load(idx + b*k + j, mask=there, other=0).to(tl.int32)
-        h = _hidden(at, there, places, image + b*CHANNELS*n, features + b*cells*C, front, enrich, at_first, n, W, wide, PLACES, CHANNELS, ENRICH, CELL, I, C, PRECISION)
+        h = _hidden(at, there, places, image + b*CHANNELS*n, features + b*cells*C, front, enrich, at_first, n, W, wide,
+            PLACES, CHANNELS, ENRICH, CELL, I, C, PRECISION)
         r = tl.maximum(tl.dot(h, second, input_precision=PRECISION) + at_second, 0.)
         g = tl.where(there, 1., 0.)
         if GATE: g *= tl.sigmoid(tl.load(scores + b*n + at, mask=there, other=0.))
@@ -288,13 +305,14 @@ def _total(table, n, step, d, MANY:tl.constexpr): # sum of n rows
     return tl.sum(tl.load(table + r[:, None]*step + d[None, :], mask=r[:, None] < n, other=0.), 0)
 
 @kernel
-def _attend(state, at_cls, query, eps, k, groups, d, D:tl.constexpr, G:tl.constexpr): # sum of w·h, sum of w, weight of CLS
+def _attend(state, at_cls, query, eps, k, groups, d, D:tl.constexpr, G:tl.constexpr): # Σ w·h, Σ w, weight of CLS
     base, size, sums = tl.load(at_cls + d), (D + 4)*D, state + D*D
     u = tl.load(query + d)/(_total(sums, groups, size, d, G) + base + (k + 1)*eps)
     e, h = eps*tl.sum(u), tl.zeros((D,), tl.float32)
     for g in range(groups): h += tl.sum(tl.load(state + g*size + d[:, None]*D + d[None, :])*u[None, :], 1)
     h += e*_total(sums + D, groups, size, d, G)
-    w = tl.sum(_total(sums + 2*D, groups, size, d, G)*u) + e*tl.sum(tl.where(d == 0, _total(sums + 3*D, groups, size, d, G), 0.))
+    w = tl.sum(_total(sums + 2*D, groups, size, d, G)*u) + e*tl.sum(tl.where(d == 0,
+        _total(sums + 3*D, groups, size, d, G), 0.))
     return h, w, tl.sum((base + eps)*u)
 
 # %% ../../nbs/deploy/gpu.ipynb #778821db
@@ -308,15 +326,18 @@ def _end(
     logits, # address of float32 (B, classes), written
     eps, # of Eq. 9
     k, groups, tiles, pixels, classes, # tokens, groups of them, tiles of the map, its pixels, classes
-    FINE:tl.constexpr, COARSE:tl.constexpr, D:tl.constexpr, C:tl.constexpr, U:tl.constexpr, K:tl.constexpr, G:tl.constexpr, # branches; widths, powers of two
+    FINE:tl.constexpr, COARSE:tl.constexpr, D:tl.constexpr, C:tl.constexpr, U:tl.constexpr, K:tl.constexpr,
+    G:tl.constexpr, # branches; widths, powers of two
 ):
     "Attention read out at CLS, and the classifier (Eqs. 11–15)."
     b, d, f, u, c = tl.program_id(0), tl.arange(0, D), tl.arange(0, C), tl.arange(0, U), tl.arange(0, K)
     y, x, row = tl.load(out_bias + c), tl.load(bias + u), 0
     if FINE:
         h, w, own = _attend(state + b*groups*(D + 4)*D, at_cls, query, eps, k, groups, d, D, G)
-        y += tl.sum(tl.load(skip + d[:, None]*K + c[None, :])*h[:, None], 0) + tl.load(skip + D*K + c)*w + tl.load(skip + (D + 1)*K + c)*own
-        x += tl.sum(tl.load(hidden + d[:, None]*U + u[None, :])*h[:, None], 0) + tl.load(hidden + D*U + u)*w + tl.load(hidden + (D + 1)*U + u)*own
+        y += tl.sum(tl.load(skip + d[:, None]*K + c[None, :])*h[:, None],
+            0) + tl.load(skip + D*K + c)*w + tl.load(skip + (D + 1)*K + c)*own
+        x += tl.sum(tl.load(hidden + d[:, None]*U + u[None, :])*h[:, None],
+            0) + tl.load(hidden + D*U + u)*w + tl.load(hidden + (D + 1)*U + u)*own
         row = D + 2
     if COARSE:
         z = tl.zeros((C,), tl.float32)
@@ -324,12 +345,14 @@ def _end(
         z = z/pixels
         y += tl.sum(tl.load(skip + (row + f)[:, None]*K + c[None, :])*z[:, None], 0)
         x += tl.sum(tl.load(hidden + (row + f)[:, None]*U + u[None, :])*z[:, None], 0)
-    tl.store(logits + b*classes + c, y + tl.sum(tl.load(out + u[:, None]*K + c[None, :])*tl.maximum(x, 0.)[:, None], 0), mask=c < classes)
+    tl.store(logits + b*classes + c, y + tl.sum(tl.load(out + u[:, None]*K + c[None, :])*tl.maximum(x, 0.)[:, None], 0),
+        mask=c < classes)
 
 # %% ../../nbs/deploy/gpu.ipynb #88430f5b
 NUMBERS = dict(float32=(torch.float32, 'ieee'), tfloat32=(torch.float32, 'tf32'), float16=(torch.float16, 'tf32'))
 
-def _filled(a, *shape): return F.pad(a, [x for n, m in zip(shape[::-1], a.shape[::-1]) for x in (0, n - m)]).contiguous()
+def _filled(a, *shape):
+    return F.pad(a, [x for n, m in zip(shape[::-1], a.shape[::-1]) for x in (0, n - m)]).contiguous()
 
 def _whole(w, groups): # (out, in, …), the weight of a convolution in groups as that of one without
     o, i = len(w)//groups, w.shape[1]
@@ -343,7 +366,8 @@ def untried(
     channels:int, # number of channels
 )->str: # the sentence
     "What an error says about a number of channels that no GPU has seen."
-    return (f"channels={channels}: the GPU kernels were tried with {' and '.join(map(str, TRIED_CHANNELS))} channels; use "
+    return (f"channels={channels}: the GPU kernels were tried with {' and '.join(map(str, TRIED_CHANNELS))} channels; "
+        "use "
         "FoldedNet or PyTorch compiled, or add the number to TRIED_CHANNELS and run try_kernels")
 
 # %% ../../nbs/deploy/gpu.ipynb #4e80d45d
@@ -360,7 +384,9 @@ class FusedNet(FoldedNet):
             raise ValueError(f"preset={model.config.preset!r}: the kernels know neither dithered selections nor smooth "
                              "maps; use FoldedNet")
         if model.config.channels not in TRIED_CHANNELS: raise ValueError(untried(model.config.channels))
-        if triton is None: raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on Linux, or use FoldedNet")
+        if triton is None:
+            raise ImportError("FusedNet needs Triton, which comes with PyTorch for CUDA; `pip install triton` on "
+                "Linux, or use FoldedNet")
         if numbers not in NUMBERS: raise ValueError(f"numbers={numbers!r}: expected one of {', '.join(NUMBERS)}")
         super().__init__(model, H, W, k)
         self.maps, self.precision = NUMBERS[numbers]
@@ -381,6 +407,7 @@ def _lay_coarse(self:FusedNet): # weights as the kernels read them, and the shap
         h, w = (h - 1)//stride + 1, (w - 1)//stride + 1
         self.shapes.append((size, stride, C, D, h, w))
 
+# %% ../../nbs/deploy/gpu.ipynb #31ca206e
 @patch
 def _lay_rest(self:FusedNet):
     c, C, parts = self.config, self.shapes[-1][2], []
@@ -392,12 +419,15 @@ def _lay_rest(self:FusedNet):
         places = [self.xy, torch.zeros(len(self.xy), self.planes), self.waves] if c.pos_dim else [self.xy]
         first = [_filled(self.w1.T[:front], self.front, D)] + [_filled(self.w1.T[front:], C, D)]*c.enrich
         parts = [(0, len(self.w1), D), (len(self.w1), len(self.w1) + 2, 2)]
-        for n, a in dict(places=torch.cat(places, 1).contiguous(), p1=torch.cat(first).to(self.maps), c1=_filled(self.b1, D), p2=_filled(self.w2.T, D, D).to(self.maps), c2=_filled(self.b2, D),
+        for n, a in dict(places=torch.cat(places, 1).contiguous(), p1=torch.cat(first).to(self.maps),
+            c1=_filled(self.b1, D), p2=_filled(self.w2.T, D, D).to(self.maps), c2=_filled(self.b2, D),
             base=_filled(self.at_cls, D), ask=_filled(self.query, D)).items(): self.register_buffer(n, a)
     if c.use_coarse: parts.append((len(self.hidden) - self.layers[-1].weight.shape[1], len(self.hidden), C))
     U, K = round_power(self.hidden.shape[1]), round_power(len(self.out))
     rows = lambda a, m: torch.cat([_filled(a[i:j], n, m) for i, j, n in parts])
-    for n, a in dict(to_hidden=rows(self.hidden, U), to_skip=rows(self.skip.T, K), hidden_at=_filled(self.hidden_bias, U), last=_filled(self.out.T, U, K), last_at=_filled(self.out_bias, K)).items(): self.register_buffer(n, a)
+    for n, a in dict(to_hidden=rows(self.hidden, U), to_skip=rows(self.skip.T, K),
+        hidden_at=_filled(self.hidden_bias, U), last=_filled(self.out.T, U, K),
+        last_at=_filled(self.out_bias, K)).items(): self.register_buffer(n, a)
 
 # %% ../../nbs/deploy/gpu.ipynb #11c9b7e4
 @patch
@@ -407,8 +437,10 @@ def _coarse(self:FusedNet, x, scores, hist): # last map, sums of its tiles
         last, P = n == m - 1, 128 if B*high*wide > 2**15 else 64
         out, tiles = torch.empty((B, high*wide, D), dtype=self.maps, device=x.device), -(-high*wide//P)
         sums = x.new_empty((B, tiles, D)) if last and self.config.use_coarse else scores
-        _conv[(B, tiles)](maps, getattr(self, f'weight_{n}'), getattr(self, f'bias_{n}'), out, sums, hist, getattr(self, f'weight_{m}'), getattr(self, f'bias_{m}'), scores,
-            h, w, high, wide, self.H, self.W, FIRST=n == 0, LAST=last, MEAN=last and self.config.use_coarse, RELU=self.relu, SIZE=size, STRIDE=stride, CELL=self.cell,
+        _conv[(B, tiles)](maps, getattr(self, f'weight_{n}'), getattr(self, f'bias_{n}'), out, sums, hist,
+            getattr(self, f'weight_{m}'), getattr(self, f'bias_{m}'), scores,
+            h, w, high, wide, self.H, self.W, FIRST=n == 0, LAST=last, MEAN=last and self.config.use_coarse,
+            RELU=self.relu, SIZE=size, STRIDE=stride, CELL=self.cell,
             P=P, C=C, D=D, S=self.shapes[m][3], PRECISION=self.precision)
         maps, h, w = out, high, wide
     return maps, sums
@@ -419,17 +451,25 @@ def _fine(self:FusedNet, x, features, scores, hist): # pixels, state of the atte
     idx = select(scores.sigmoid() if c.select_on == 'attention' else scores, self.k, hist)
     planes = x if self.planes == c.channels else (x*self.luma).sum(1, keepdim=True)
     state = x.new_empty((B, 4 if B >= 32 else 8, self.width + 4, self.width))
-    _read[state.shape[:2]](idx, planes, features, scores, self.places, self.p1, self.c1, self.p2, self.c2, state, self.k, n, self.W, high*wide, wide,
-        PLACES=self.places.shape[1], CHANNELS=self.planes, GATE=c.gate, ENRICH=c.enrich, CELL=self.cell, T=self.tokens, I=self.front, D=self.width, C=D, PRECISION=self.precision)
+    _read[state.shape[:2]](idx, planes, features, scores, self.places, self.p1, self.c1, self.p2, self.c2, state,
+        self.k, n, self.W, high*wide, wide,
+        PLACES=self.places.shape[1], CHANNELS=self.planes, GATE=c.gate, ENRICH=c.enrich, CELL=self.cell, T=self.tokens,
+        I=self.front, D=self.width, C=D, PRECISION=self.precision)
     return idx, state
 
 # %% ../../nbs/deploy/gpu.ipynb #4bb168d6
 @patch
 def _check(self:FusedNet, x): # a kernel would read whatever lies there
     want = self.config.channels, self.H, self.W
-    if x.ndim != 4 or tuple(x.shape[1:]) != want or x.dtype != torch.float32: raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected float32 (B, {', '.join(map(str, want))})")
-    if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1': raise ValueError(f"images on {x.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set TRITON_INTERPRET=1 to try the kernels slowly")
-    if len(x)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31: raise ValueError(f"batch of {len(x)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; split the batch")
+    if x.ndim != 4 or tuple(x.shape[1:]) != want or x.dtype != torch.float32:
+        raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected float32 (B, "
+            f"{', '.join(map(str, want))})")
+    if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1':
+        raise ValueError(f"images on {x.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set "
+            "TRITON_INTERPRET=1 to try the kernels slowly")
+    if len(x)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31:
+        raise ValueError(f"batch of {len(x)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; "
+            "split the batch")
     check_images(x, values=True) # not while a graph is captured
 
 @patch
@@ -441,10 +481,13 @@ def forward(self:FusedNet,
     self._check(x)
     x, scores, hist = x.contiguous(), x.new_empty((B, self.H*self.W)), _counts(B, x.device)
     features, sums = self._coarse(x, scores, hist)
-    idx, state = self._fine(x, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64), scores)
+    idx, state = self._fine(x, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64),
+        scores)
     logits, groups = x.new_empty((B, len(self.out))), state.shape[1] if c.use_fine else 1
-    _end[(B,)](state, sums, *((self.base, self.ask) if c.use_fine else (scores, scores)), self.to_hidden, self.hidden_at, self.to_skip, self.last, self.last_at, logits,
-        self.eps, self.k, groups, sums.shape[1], high*wide, len(self.out), FINE=c.use_fine, COARSE=c.use_coarse, D=self.width if c.use_fine else 16, C=D, U=len(self.hidden_at), K=len(self.last_at), G=8, num_warps=16)
+    _end[(B,)](state, sums, *((self.base, self.ask) if c.use_fine else (scores, scores)), self.to_hidden,
+        self.hidden_at, self.to_skip, self.last, self.last_at, logits,
+        self.eps, self.k, groups, sums.shape[1], high*wide, len(self.out), FINE=c.use_fine, COARSE=c.use_coarse,
+        D=self.width if c.use_fine else 16, C=D, U=len(self.hidden_at), K=len(self.last_at), G=8, num_warps=16)
     return logits, idx
 
 # %% ../../nbs/deploy/gpu.ipynb #e31f6a84
@@ -463,14 +506,17 @@ if triton:
         return TensorHandle(_in_order(a.data, b.data, d.data), d.dtype.scalar)
 
 # %% ../../nbs/deploy/gpu.ipynb #796bf052
-TRIED = (dict(name='faithful'), dict(name='corrected'), dict(name='edge'), dict(name='faithful', pos_dim=4), dict(name='corrected', channels=3), dict(name='faithful', channels=3, dim=20, heads=3, head_dim=6),
-    dict(name='corrected', use_fine=False, use_coarse=True), dict(name='edge', coarse_shape='separable'), dict(name='corrected', coarse_shape='fringe'))
+TRIED = (dict(name='faithful'), dict(name='corrected'), dict(name='edge'), dict(name='faithful', pos_dim=4),
+    dict(name='corrected', channels=3), dict(name='faithful', channels=3, dim=20, heads=3, head_dim=6),
+    dict(name='corrected', use_fine=False, use_coarse=True), dict(name='edge', coarse_shape='separable'),
+    dict(name='corrected', coarse_shape='fringe'))
 NEAR = dict(float32=1e-4, tfloat32=5e-3, float16=5e-3) # how far logits may lie from the model's, with the same pixels
 
 def _try_selection(device):
     out, g = [], torch.Generator().manual_seed(0)
     for n in (100, 1600, 5000):
-        s = torch.stack([torch.randint(-4, 5, (n,), generator=g)/3, torch.randn(n, generator=g), torch.tensor([0., -0.]).repeat(n//2), torch.full((n,), -torch.inf)])
+        s = torch.stack([torch.randint(-4, 5, (n,), generator=g)/3, torch.randn(n, generator=g),
+            torch.tensor([0., -0.]).repeat(n//2), torch.full((n,), -torch.inf)])
         other = sum(int((select(s.to(device), many).cpu() != top_k(s, many)).any()) for many in (1, 7, n//2, n))
         out.append(dict(tried=f'selection of {n}', numbers='float32', other_pixels=other, largest=0.))
     return out
@@ -483,7 +529,7 @@ def try_kernels(
     W:int=30, # image width, px
     k:int=150, # pixels to select
     numbers:tuple[str, ...]=tuple(NUMBERS), # keys of `NUMBERS`
-)->list[dict]: # what was tried; share of pixels that the model does not select; largest difference of a logit where all are the same
+)->list[dict]: # what was tried; share of other pixels; largest difference of a logit at equal pixels
     "Selections against the sampler, networks against the model, on images with ties; needs Triton."
     out = _try_selection(device)
     for how in TRIED:
@@ -517,21 +563,29 @@ def kept(
         got = [(w.logits, w.idx) if net is None else [t.cpu() for t in net(p.to(device))] for w, p in zip(want, parts)]
         said = torch.cat([logits for logits, _ in got]).argmax(1)
         other = [1 - torch.isin(a, b).float().mean() for (_, idx), w in zip(got, want) for a, b in zip(idx, w.idx)]
-        rows.append(dict(numbers=kind, n=len(x), accuracy=float((said == labels).float().mean()), same_class=float((said == classes).float().mean()), other_pixels=float(torch.stack(other).mean())))
+        rows.append(dict(numbers=kind, n=len(x), accuracy=float((said == labels).float().mean()),
+            same_class=float((said == classes).float().mean()), other_pixels=float(torch.stack(other).mean())))
     return rows
 
 # %% ../../nbs/deploy/gpu.ipynb #4e150d03
 def _jobs(maps, precision, n): # kernel, its types (others are whole numbers), its constants
     f, i = '*fp32', '*i32'
-    layer = dict(h_in=68, w_in=68, h=68, w=68, H=135, W=135, MEAN=True, RELU=False, SIZE=3, STRIDE=1, CELL=2, P=64, D=16, S=16, PRECISION=precision)
+    layer = dict(h_in=68, w_in=68, h=68, w=68, H=135, W=135, MEAN=True, RELU=False, SIZE=3, STRIDE=1, CELL=2, P=64,
+        D=16, S=16, PRECISION=precision)
     conv = dict(bias=f, out=maps, sums=f, zeros=i, to_score=maps, at_score=f, scores=f)
-    read = dict(n=n, W=135, cells=4624, wide=68, PLACES=2, CHANNELS=1, GATE=True, ENRICH=True, CELL=2, T=16 if precision == 'ieee' else 32 if maps == f else 64, I=16, D=64, C=16, PRECISION=precision)
+    read = dict(n=n, W=135, cells=4624, wide=68, PLACES=2, CHANNELS=1, GATE=True, ENRICH=True, CELL=2,
+        T=16 if precision == 'ieee' else 32 if maps == f else 64, I=16, D=64, C=16, PRECISION=precision)
     select = dict(scores=f, hist=i, found=i, seen=i, idx='*i64')
-    return ([(count_kernel, select, dict(LEVEL=level, N=PART)) for level in (0, 3)] + [(part_kernel, select, dict(N=PART)), (place_kernel, select, dict(N=PART, MANY=32))]
-        + [(_conv, conv | dict(x=f if first else maps, weight=f if first else maps), layer | dict(FIRST=first, LAST=not first, C=1 if first else 16)) for first in (True, False)]
-        + [(_read, dict(idx='*i64', image=f, features=maps, scores=f, places=f, w1=maps, b1=f, w2=maps, b2=f, state=f), read),
-           (_end, dict.fromkeys(('state', 'sums', 'at_cls', 'query', 'hidden', 'bias', 'skip', 'out', 'out_bias', 'logits'), f) | dict(eps='fp32'), dict(FINE=True, COARSE=True, D=64, C=16, U=512, K=16, G=8))])
+    return ([(count_kernel, select, dict(LEVEL=level, N=PART)) for level in (0, 3)]
+        + [(part_kernel, select, dict(N=PART)), (place_kernel, select, dict(N=PART, MANY=32))]
+        + [(_conv, conv | dict(x=f if first else maps, weight=f if first else maps),
+        layer | dict(FIRST=first, LAST=not first, C=1 if first else 16)) for first in (True, False)]
+        + [(_read, dict(idx='*i64', image=f, features=maps, scores=f, places=f, w1=maps, b1=f, w2=maps, b2=f, state=f),
+        read),
+           (_end, dict.fromkeys(('state', 'sums', 'at_cls', 'query', 'hidden', 'bias', 'skip', 'out', 'out_bias',
+           'logits'), f) | dict(eps='fp32'), dict(FINE=True, COARSE=True, D=64, C=16, U=512, K=16, G=8))])
 
+# %% ../../nbs/deploy/gpu.ipynb #2c15921b
 def machine_code(
     capability:int=90, # of the GPU: 80, 90, …
     numbers:str='float32', # a key of `NUMBERS`
@@ -544,5 +598,7 @@ def machine_code(
     made = []
     for k, types, given in _jobs('*fp16' if maps == torch.float16 else '*fp32', precision, n):
         signature = {a: 'constexpr' if a in given else types.get(a, 'i32') for a in k.arg_names}
-        made.append((k, triton.compile(ASTSource(fn=k, signature=signature, constexprs=given), target=GPUTarget('cuda', capability, 32), options=dict(num_warps=16 if k is _end else 4))))
-    return [dict(kernel=k.__name__, numbers=numbers, capability=capability, code_kib=len(m.asm['cubin'])//1024, shared_kib=m.metadata.shared//1024) for k, m in made]
+        made.append((k, triton.compile(ASTSource(fn=k, signature=signature, constexprs=given),
+            target=GPUTarget('cuda', capability, 32), options=dict(num_warps=16 if k is _end else 4))))
+    return [dict(kernel=k.__name__, numbers=numbers, capability=capability, code_kib=len(m.asm['cubin'])//1024,
+        shared_kib=m.metadata.shared//1024) for k, m in made]

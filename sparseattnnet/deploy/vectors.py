@@ -53,7 +53,8 @@ def jit(
     f=None, # a function; None returns a decorator
     **how, # what else numba's njit takes
 ):
-    "Compile as numba does, without Python's lock; keep the result on disk if the function stands in one of these modules and a folder can be written."
+    """Compile as numba does, without Python's lock; keep the result on disk if the function stands in one of these
+    modules and a folder can be written."""
     if f is None: return partial(jit, **how)
     if HOME is None or Path(f.__code__.co_filename).parent != HOME: return njit(nogil=True, **how)(f)
     try: return njit(nogil=True, cache=True, **how)(f)
@@ -191,12 +192,15 @@ def copy_row(
 # %% ../../nbs/deploy/vectors.ipynb #2e648b8d
 def _shuffle(b, x, y, lanes): return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, LANES), list(lanes)))
 
-def _run(b, p, i, many): return [b.gep(p, [b.add(b.mul(i, I64(many)), I64(j*LANES))]) for j in range(many)] # vectors one after the other
-def _across(b, p, i, apart, many): return [b.gep(p, [b.add(i, b.mul(apart, I64(r)))]) for r in range(many)] # one in each row
+def _run(b, p, i, many): # vectors one after the other
+    return [b.gep(p, [b.add(b.mul(i, I64(many)), I64(j*LANES))]) for j in range(many)]
+def _across(b, p, i, apart, many): # one in each row
+    return [b.gep(p, [b.add(i, b.mul(apart, I64(r)))]) for r in range(many)]
 
 def _dealt(b, rows): # as many vectors -> the lanes of all, dealt out in turn
     if len(rows) == 1: return rows
-    halves = [_dealt(b, [_shuffle(b, u, v, range(first, 2*LANES, 2)) for u, v in zip(rows[::2], rows[1::2])]) for first in (0, 1)]
+    halves = [_dealt(b, [_shuffle(b, u, v, range(first, 2*LANES, 2)) for u, v in zip(rows[::2], rows[1::2])])
+        for first in (0, 1)]
     return [v for pair in zip(*halves) for v in pair]
 
 def _make_deal(many):
@@ -207,7 +211,8 @@ def _make_deal(many):
             x, n, out, apart = args
             x, out = (b.inttoptr(a, F32.as_pointer()) for a in (x, out))
             def step(i, old):
-                for v, to in zip(_dealt(b, [_vector(b, p, F32) for p in _run(b, x, i, many)]), _across(b, out, i, apart, many)): _put(b, v, to)
+                for v, to in zip(_dealt(b, [_vector(b, p, F32) for p in _run(b, x, i, many)]),
+                    _across(b, out, i, apart, many)): _put(b, v, to)
                 return []
             _loop(b, n, LANES, [], step)
             return cx.get_dummy_value()
@@ -220,7 +225,8 @@ deal_2, deal_4 = map(_make_deal, (2, 4))
 def _braided(b, rows): # vectors -> as many, with the lanes of all in turn
     if len(rows) == 1: return rows
     pairs = zip(_braided(b, rows[::2]), _braided(b, rows[1::2]))
-    return [_shuffle(b, u, v, [first + i//2 + i % 2*LANES for i in range(LANES)]) for u, v in pairs for first in (0, LANES//2)]
+    return [_shuffle(b, u, v, [first + i//2 + i % 2*LANES for i in range(LANES)]) for u,
+        v in pairs for first in (0, LANES//2)]
 
 def _make_braid(many):
     @intrinsic
@@ -231,7 +237,8 @@ def _make_braid(many):
             x, out = (b.inttoptr(a, F32.as_pointer()) for a in (x, out))
             zero = ir.Constant(ir.VectorType(F32, LANES), [0.]*LANES)
             def step(i, old):
-                for v, to in zip(_braided(b, [_vector(b, p, F32) for p in _across(b, x, i, apart, many)]), _run(b, out, i, many)): _put(b, b.fadd(v, zero), to)
+                for v, to in zip(_braided(b, [_vector(b, p, F32) for p in _across(b, x, i, apart, many)]),
+                    _run(b, out, i, many)): _put(b, b.fadd(v, zero), to)
                 return []
             _loop(b, n, LANES, [], step)
             return cx.get_dummy_value()
@@ -270,7 +277,8 @@ def order_keys(
     n, # how many, a multiple of LANES
     out, # address of int32
 ):
-    "Whole numbers in the order of n floats; returns the smallest and the largest. Those of NaN lie beyond the infinities'."
+    """Whole numbers in the order of n floats; returns the smallest and the largest. Those of NaN lie beyond the
+    infinities'."""
     def emit(cx, b, sig, args):
         x, n, out = args
         vec, same = ir.VectorType(I32, LANES), lambda v: ir.Constant(ir.VectorType(I32, LANES), [v]*LANES)
@@ -281,7 +289,8 @@ def order_keys(
             q = b.xor(q, b.and_(b.ashr(q, same(31)), same(0x7FFFFFFF)))
             _put(b, q, b.gep(out, [i]))
             return [pick('<', q, old[0]), pick('>', q, old[1])]
-        ends = [[b.extract_element(v, I32(l)) for l in range(LANES)] for v in _loop(b, n, LANES, [same(0x7FFFFFFF), same(-0x7FFFFFFF)], step)]
+        ends = [[b.extract_element(v, I32(l)) for l in range(LANES)]
+            for v in _loop(b, n, LANES, [same(0x7FFFFFFF), same(-0x7FFFFFFF)], step)]
         small, large = (partial(pick, how) for how in '<>')
         return cx.make_tuple(b, sig.return_type, [reduce(small, ends[0]), reduce(large, ends[1])])
     return types.UniTuple(types.int32, 2)(*[types.intp]*3), emit
@@ -296,7 +305,8 @@ def _make_take(index):
             keys, n, low, high, out = args
             keys, out = (b.inttoptr(a, I32.as_pointer()) for a in (keys, out))
             low, high = _splat(b, low), _splat(b, high)
-            put = _function(b, f'llvm.masked.compressstore.v{LANES}i32', ir.VoidType(), vec, I32.as_pointer(), ir.VectorType(ir.IntType(1), LANES))
+            put = _function(b, f'llvm.masked.compressstore.v{LANES}i32', ir.VoidType(), vec, I32.as_pointer(),
+                ir.VectorType(ir.IntType(1), LANES))
             ones = _function(b, f'llvm.ctpop.i{LANES}', bits, bits)
             def step(i, old):
                 x = _vector(b, b.gep(keys, [i]), I32)
@@ -358,7 +368,8 @@ def logistic_row(
             for part in (LOG2_HIGH, LOG2 - LOG2_HIGH): t = b.call(fma, [n, same(-part), t])
             e = same(1/5040)
             for d in (720, 120, 24, 6, 2, 1, 1): e = b.call(fma, [e, t, same(1/d)])
-            power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)), ir.Constant(whole, [127 << 23]*LANES))
+            power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)),
+                ir.Constant(whole, [127 << 23]*LANES))
             _put(b, b.fdiv(same(1), b.fadd(same(1), b.fmul(e, b.bitcast(power, vec)))), b.gep(x, [i]))
             return []
         _loop(b, args[1], LANES, [], step)

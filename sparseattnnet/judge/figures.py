@@ -34,7 +34,8 @@ def house_style(
     mpl.rcParams.update({'figure.figsize': (width, height), 'figure.dpi': 100, 'savefig.dpi': 200,
         'font.family': _fonts(), 'font.size': 9, 'axes.titlesize': 9, 'axes.labelsize': 9, 'legend.fontsize': 8,
         'xtick.labelsize': 8, 'ytick.labelsize': 8, 'axes.spines.top': False, 'axes.spines.right': False,
-        'image.cmap': 'gray', 'figure.constrained_layout.use': True, 'svg.fonttype': 'none', 'svg.hashsalt': 'sparseattnnet',
+        'image.cmap': 'gray', 'figure.constrained_layout.use': True, 'svg.fonttype': 'none',
+        'svg.hashsalt': 'sparseattnnet',
         'axes.prop_cycle': cycler(color=CLASS_COLOURS)})
 
 # %% ../../nbs/judge/figures.ipynb #93f7d1b0
@@ -72,13 +73,15 @@ def scale_bar(
 )->None:
     "Draw a scale bar of `um` µm in the lower right corner (§3.1: the white bar indicates 5 µm)."
     if pixel_um is None: return
-    if pixel_um <= 0: raise ValueError(f"pixel_um={pixel_um}: expected a positive pixel size in µm, or None when it is unknown")
+    if pixel_um <= 0:
+        raise ValueError(f"pixel_um={pixel_um}: expected a positive pixel size in µm, or None when it is unknown")
     (x0, x1), (y0, y1) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
     w, n = x1 - x0, um/pixel_um
     y = y0 + .93*(y1 - y0) if ax.yaxis_inverted() else y0 + .07*(y1 - y0)
     up = -.03 if ax.yaxis_inverted() else .03
     ax.plot([x1 - .06*w - n, x1 - .06*w], [y, y], color=colour, lw=2.5, solid_capstyle='butt')
-    if label: ax.text(x1 - .06*w - n/2, y + up*(y1 - y0), f'{um:g} µm', color=colour, ha='center', va='bottom', fontsize=8)
+    if label:
+        ax.text(x1 - .06*w - n/2, y + up*(y1 - y0), f'{um:g} µm', color=colour, ha='center', va='bottom', fontsize=8)
 
 # %% ../../nbs/judge/figures.ipynb #92d0fb61
 def _drawable(a, names, channel):
@@ -103,7 +106,8 @@ def show_image(
     names:tuple=(), # what the channels are called; () counts them
     **kw, # passed on to `imshow`
 ):
-    "Show one image of any number of channels without ticks, saying which it shows; with a scale bar where its size is known."
+    """Show one image of any number of channels without ticks, saying which it shows; with a scale bar where its
+    size is known."""
     import numpy as np
     a, text = np.asarray(image), ''
     if a.ndim not in (2, 3): raise ValueError(f"image of shape {a.shape}: expected (H, W) or (C, H, W)")

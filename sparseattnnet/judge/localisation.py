@@ -22,7 +22,8 @@ def _check_mask(
     mask, # what came as a mask
     B, # images that it must have
 ):
-    "Boolean masks (…, B, H, W) with their pixels flattened, and the share that each covers; ValueError names what does not fit."
+    """Boolean masks (…, B, H, W) with their pixels flattened, and the share that each covers; ValueError names what
+    does not fit."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise ValueError(f"mask of type {getattr(mask, 'dtype', type(mask).__name__)}: expected a Boolean tensor (…, "
             f"B, H, W), e.g. torch.as_tensor(mask) > 0 for a mask of 0 and 1, or of 0 and 255")
@@ -43,7 +44,8 @@ def _inside(
     idx, # selected pixels (B, k)
     mask, # Boolean (…, B, H, W)
 ):
-    "Which selected pixels lie inside (…, B, k), the flat mask and its share; ValueError for pixels that repeat or are not there."
+    """Which selected pixels lie inside (…, B, k), the flat mask and its share; ValueError for pixels that repeat or
+    are not there."""
     flat, share = _check_mask(mask, len(idx))
     if idx.ndim != 2 or idx.shape[1] < 1 or idx.dtype != torch.int64:
         raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 (B, k) with k of at "
@@ -251,7 +253,8 @@ def score_batch(
     maps:dict[tuple[str, str], Tensor], # (selection it belongs to, its name) -> map (B, H, W)
     masks:dict[str, Tensor], # name -> Boolean (B, H, W)
 )->dict[tuple[str, str, str, str], np.ndarray]: # (selection, map, mask, score) -> one value an image, (B,)
-    "Enrichment, precision and coverage of each selection, AUROC and pointing game of each map, on each mask; map '' is the selection itself."
+    """Enrichment, precision and coverage of each selection, AUROC and pointing game of each map, on each mask; map
+    '' is the selection itself."""
     if not masks: raise ValueError("no mask: expected at least one, name -> Boolean (B, H, W)")
     if len(shapes := {n: tuple(m.shape) for n, m in masks.items()}) > 1 and len(set(shapes.values())) > 1:
         raise ValueError(f"masks of different shapes ({', '.join(f'{n} {s}' for n, s in shapes.items())}): expected "

@@ -14,7 +14,8 @@ import numpy as np
 
 # %% ../../nbs/judge/statistics.ipynb #9fe7040e
 class Comparison(NamedTuple):
-    "What a test of one model against another gave; differences are in the unit of what was compared, points where points came in."
+    """What a test of one model against another gave; differences are in the unit of what was compared, points where
+    points came in."""
     difference:float # first minus second
     low:float|None # lower end of the interval; None where nothing can be said
     high:float|None # upper end of the interval
@@ -71,8 +72,9 @@ def paired_over_seeds(
     level:float=.95, # confidence level
     overlap:float=0., # test images ÷ other images where seeds split one data set anew; 0: the plain t-test
 )->Comparison: # effect is Cohen's d_z
-    """Paired t-test of a − b. One seed gives the difference alone; differences without any spread give no interval and no p,
-    for there is nothing to measure the spread of the next. ValueError for unequal lengths or values that are no numbers."""
+    """Paired t-test of a − b. One seed gives the difference alone. Differences without any spread give no interval and
+    no p, for there is nothing to measure the spread of the next. ValueError for unequal lengths or values that are no
+    numbers."""
     a, b = _values(a, 'a'), _values(b, 'b')
     n = len(a)
     _level(level)

@@ -75,16 +75,22 @@ def _cell(group, metric, paper):
     if values[0] is None: return None
     r, mean = group[0], statistics.mean(values)
     sd = statistics.stdev(values) if len(values) > 1 else None
-    return {'data': r['dataset'] + (' (simulated)' if r['simulated'] else ' (real)'), 'model': model_label(r), 'metric': METRICS[metric],
-        'paper': None if paper is None else f'{paper[0]:g} ± {paper[1]:g}', 'ours': round(mean, 2), 'sd': None if sd is None else round(sd, 2),
+    return {'data': r['dataset'] + (' (simulated)' if r['simulated'] else ' (real)'), 'model': model_label(r),
+        'metric': METRICS[metric],
+        'paper': None if paper is None else f'{paper[0]:g} ± {paper[1]:g}', 'ours': round(mean, 2),
+        'sd': None if sd is None else round(sd, 2),
         'n': len(values), 'difference': None if paper is None else round(mean - paper[0], 2),
         "inside the paper's ±": None if paper is None else ('yes' if abs(mean - paper[0]) <= paper[1] else 'no'),
-        'verdict': verdict(mean, paper, r['dataset'], r['simulated'], r['profile']), 'profile': r['profile'], 'runs': ' '.join(x['run_id'] for x in group)}
+        'verdict': verdict(mean, paper, r['dataset'], r['simulated'], r['profile']), 'profile': r['profile'],
+        'runs': ' '.join(x['run_id'] for x in group)}
 
+# %% ../../nbs/judge/tables.ipynb #c3695635
 def _groups(records):
     if not records: raise ValueError("no run records: train at least one model first (make paper)")
-    if len({r['data_fingerprint'] for r in records}) > 1: raise ValueError("the runs saw different data (data_fingerprint differs): make one table for each data set")
-    if len({(r['profile'], r['protocol']) for r in records}) > 1: raise ValueError("the runs differ in profile or protocol: make one table for each")
+    if len({r['data_fingerprint'] for r in records}) > 1:
+        raise ValueError("the runs saw different data (data_fingerprint differs): make one table for each data set")
+    if len({(r['profile'], r['protocol']) for r in records}) > 1:
+        raise ValueError("the runs differ in profile or protocol: make one table for each")
     groups = {}
     for r in records: groups.setdefault(model_label(r), []).append(r)
     return groups
@@ -92,9 +98,11 @@ def _groups(records):
 def table1(
     records:list[dict], # run records of one data set, profile and protocol
 ): # DataFrame, one row a model and metric
-    "Table 1 in long form: paper, ours, difference, verdict and runs. Raises ValueError for runs that do not belong together."
+    """Table 1 in long form: paper, ours, difference, verdict and runs. Raises ValueError for runs that do not
+    belong together."""
     pd = needs('pandas', 'paper')
-    rows = [_cell(g, m, PAPER_TABLE1.get((g[0]['dataset'], g[0]['model']), {}).get(m)) for g in _groups(records).values() for m in METRICS]
+    rows = [_cell(g, m, PAPER_TABLE1.get((g[0]['dataset'], g[0]['model']), {}).get(m))
+        for g in _groups(records).values() for m in METRICS]
     return pd.DataFrame([r for r in rows if r])
 
 # %% ../../nbs/judge/tables.ipynb #af7ab9e1
@@ -106,7 +114,8 @@ def table1_short(
     rows = []
     for label, g in _groups(records).items():
         r, t = g[0], table1(g).set_index('metric')
-        show = lambda m, d=1: '—' if METRICS[m] not in t.index else f"{t.loc[METRICS[m], 'ours']:.{d}f}" + (f" ± {t.loc[METRICS[m], 'sd']:.{d}f}" if len(g) > 1 else '')
+        show = lambda m, d=1: '—' if METRICS[m] not in t.index else f"{t.loc[METRICS[m], 'ours']:.{d}f}" + (
+            f" ± {t.loc[METRICS[m], 'sd']:.{d}f}" if len(g) > 1 else '')
         paper = t.loc[METRICS['accuracy'], 'paper']
         rows.append({'model': label, 'accuracy, %': show('accuracy'), 'paper, %': paper or '—',
             'F1, %': show('f1_weighted'),
@@ -120,15 +129,21 @@ def table1_short(
 def table_caption(
     records:list[dict], # the runs of the table
 )->str: # a sentence or two, in Markdown
-    "What a table shows: images, simulated or real, split, profile, number of test images, weights of the classes in the losses."
+    """What a table shows: images, simulated or real, split, profile, number of test images, weights of the classes
+    in the losses."""
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
-    note = '' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, not who wins."
-    replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r['protocol'] == 'paper' else ''
-    weights = ' Every model trains with the same class weights: inverse to the training images of a class, with a mean of 1 over all training images.'
+    note = ('' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, "
+        "not who wins.")
+    replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r[
+        'protocol'] == 'paper' else ''
+    weights = (' Every model trains with the same class weights: inverse to the training images of a class, with a '
+        'mean of 1 over all training images.')
     title, names = literal_markdown(r['dataset_title']), ', '.join(map(literal_markdown, r['class_names']))
-    return f"{title}: {kind}, classes {names}; {sum(v['support'] for v in r['test']['per_class'].values())} test images; {r['profile']} profile, {r['protocol']} split.{note}{replica}{weights}"
+    return (f"{title}: {kind}, classes {names}; {sum(v['support'] for v in r['test']['per_class'].values())} test "
+        f"images; {r['profile']} profile, {r['protocol']} split.{note}{replica}{weights}")
 
+# %% ../../nbs/judge/tables.ipynb #375cd0a3
 def write_table(
     records:list[dict], # the runs of the table
     path:str|Path, # target without its ending, e.g. outputs/tables/table1_opd_quick
@@ -192,7 +207,8 @@ PAPER_METRICS = ('accuracy', 'precision_weighted', 'recall_weighted', 'f1_weight
 
 def _data(r): return r['dataset'] + (' (simulated)' if r['simulated'] else ' (real)')
 
-def _plus_minus(mean, sd, metric): return f'{mean:.{1 if metric == "k" else 2}f}' + ('' if sd is None else f' ± {sd:.{1 if metric == "k" else 2}f}')
+def _plus_minus(mean, sd, metric):
+    return f'{mean:.{1 if metric == "k" else 2}f}' + ('' if sd is None else f' ± {sd:.{1 if metric == "k" else 2}f}')
 
 def mean_sd(
     records:list[dict], # runs of one model
@@ -208,7 +224,8 @@ def layout(
 ): # DataFrame, one row a model
     "Our runs in the layout of the paper's Table 1. Raises ValueError for runs that do not belong together."
     pd = needs('pandas', 'paper')
-    return pd.DataFrame([{'data': _data(g[0]), 'model': label, **{METRICS[m]: mean_sd(g, m) for m in METRICS}, 'n': len(g)} for label, g in _groups(records).items()])
+    return pd.DataFrame([{'data': _data(g[0]), 'model': label, **{METRICS[m]: mean_sd(g, m) for m in METRICS},
+        'n': len(g)} for label, g in _groups(records).items()])
 
 def paper_layout(
     datasets:tuple[str, ...]=('wbc', 'event', 'opd', 'holo'), # which data sets, in the paper's order
@@ -218,7 +235,8 @@ def paper_layout(
     names = {'sparseattnnet': 'Ours', 'resnet50': 'Resnet50', 'mobilenet_v2': 'MobilenetV2'}
     show = lambda row, m: _plus_minus(*row[m], m) if m in row else '100' if m == 'share' else None
     rows = [(d, model, PAPER_TABLE1[d, model]) for d in datasets for model in names if (d, model) in PAPER_TABLE1]
-    return pd.DataFrame([{'data': f'{d} (real)', 'model': names[model], **{METRICS[m]: show(row, m) for m in PAPER_METRICS}} for d, model, row in rows])
+    return pd.DataFrame([{'data': f'{d} (real)', 'model': names[model],
+        **{METRICS[m]: show(row, m) for m in PAPER_METRICS}} for d, model, row in rows])
 
 # %% ../../nbs/judge/tables.ipynb #0f2cb1d4
 def paired_runs(
@@ -267,7 +285,8 @@ def images_of(
     runs:str|Path, # folder of results that has the runs
     groups:dict|None=None, # image id -> cell, donor or slide; None: each image by itself
 )->tuple[np.ndarray, np.ndarray, list]: # first right (N,), second right (N,), group of each (N,)
-    "What both models said about the same test images, seeds one after another; ValueError where images or labels differ."
+    """What both models said about the same test images, seeds one after another; ValueError where images or labels
+    differ."""
     right, cells = ([], []), []
     for pair in pairs:
         x, y = (_predictions(r, runs) for r in pair)
@@ -409,7 +428,8 @@ def comparison_caption(
     records:list[dict], # the runs of the table
 )->str: # some sentences
     "What a table of comparisons shows."
-    short = '' if records[0]['profile'] == 'full' else ' In a short profile the models were trained for different numbers of images: a verdict is about these runs, not about the methods.'
+    short = ('' if records[0]['profile'] == 'full' else ' In a short profile the models were trained for different '
+        'numbers of images: a verdict is about these runs, not about the methods.')
     return ("Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of "
         "the discordant images over test images; "
             "n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin "
@@ -425,13 +445,15 @@ def write_comparisons(
     parameters:dict|None=None, # the notebook's parameters, for the provenance
     notebook:str='', # the notebook that made it
 )->list[Path]: # the files that were written
-    "Write the comparisons as CSV and Markdown, with their provenance; the Markdown adds the paper's own, in a table by itself."
+    """Write the comparisons as CSV and Markdown, with their provenance; the Markdown adds the paper's own, in a
+    table by itself."""
     t, paper = comparisons(records, runs, groups, margin), paper_significance((records[0]['dataset'],), margin=margin)
     ours = markdown(t.drop(columns=['runs',
         'profile'])) if len(t) else 'No preset of SparseAttnNet stands beside another model: nothing to compare.'
     text = f"{table_caption(records)}\n\n{comparison_caption(margin, records)}\n\n{ours}\n"
     if len(paper):
-        text += f"\nThe paper's printed accuracies, real images; Welch's test; {paper['n (assumed)'][0]} runs are assumed, the paper does not say:\n\n{markdown(paper)}\n"
+        text += (f"\nThe paper's printed accuracies, real images; Welch's test; {paper['n (assumed)'][0]} runs are "
+            f"assumed, the paper does not say:\n\n{markdown(paper)}\n")
     return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #0f995a2f
@@ -447,7 +469,8 @@ def write_recall(
     t = recall_table(records, runs, groups)
     shown = pooled_recall(t)
     shown['class'] = shown['class'].map(literal_markdown)
-    text = f"{table_caption(records)}\n\nRecall of each class over all runs, 95 % Wilson interval for as many trials as the tests of each image or cell are worth.\n\n{markdown(shown)}\n"
+    text = (f"{table_caption(records)}\n\nRecall of each class over all runs, 95 % Wilson interval for as many trials "
+        f"as the tests of each image or cell are worth.\n\n{markdown(shown)}\n")
     return _write(path, {'csv': t.to_csv(index=False), 'md': text}, records, parameters, notebook, groups)
 
 # %% ../../nbs/judge/tables.ipynb #6087abab
@@ -458,7 +481,8 @@ def pooled_recall(
     return table[table['rows'] == 'pooled'].drop(columns=['rows', 'run ids', 'profile']).reset_index(drop=True)
 
 # %% ../../nbs/judge/tables.ipynb #21631e69
-PLAIN = {'changes': '', 'recipe': '', 'pretrained': False, 'epochs': 0, 'batch_size': 0, 'size': 0, 'augment': 'auto'} # what a run of the table has
+# what a run of the table has
+PLAIN = {'changes': '', 'recipe': '', 'pretrained': False, 'epochs': 0, 'batch_size': 0, 'size': 0, 'augment': 'auto'}
 
 def pick_runs(
     records:list[dict], # run records of any kind
@@ -504,7 +528,8 @@ def missing_runs(
     there, gone = {(r['dataset'], _name(r), r['seed']) for r in records}, {}
     for d, m in ((d, m) for d in datasets for m in models):
         if lacks := tuple(str(s) for s in want if (d, m, s) not in there): gone.setdefault((d, lacks), []).append(m)
-    command = lambda d, lacks, m: f"make paper PROFILE={profile} DATASETS={d} MODELS={','.join(m)} SEEDS={','.join(lacks)}" + ('' if protocol == 'strict' else f' PROTOCOL={protocol}')
+    command = (lambda d, lacks, m: f"make paper PROFILE={profile} DATASETS={d} MODELS={','.join(m)} "
+        f"SEEDS={','.join(lacks)}" + ('' if protocol == 'strict' else f' PROTOCOL={protocol}'))
     return pd.DataFrame([{'data': d, 'models': ', '.join(m), 'seeds': ' '.join(lacks), 'made by': command(d, lacks, m)}
         for (d, lacks), m in gone.items()], columns=['data', 'models', 'seeds', 'made by'])
 
@@ -549,7 +574,8 @@ def write_table_all(
     parameters:dict|None=None, # the notebook's parameters, for the provenance
     notebook:str='', # the notebook that made it
 )->list[Path]: # the files that were written
-    "Write the whole Table 1 as CSV (long), Markdown and LaTeX, with provenance; two sets of files when images are of two kinds."
+    """Write the whole Table 1 as CSV (long), Markdown and LaTeX, with provenance; two sets of files when images are
+    of two kinds."""
     kinds, out = sorted({r['simulated'] for r in records}) or [None], []
     for kind in kinds:
         part = [r for r in records if r['simulated'] == kind]
@@ -581,9 +607,13 @@ def caption_all(
 )->str: # some sentences
     "What a whole Table 1 shows."
     if not records:
-        return 'No run records of this profile and protocol were found: every place is empty. The commands that fill it are listed below.'
+        return ('No run records of this profile and protocol were found: every place is empty. The commands that fill '
+            'it are listed below.')
     r = records[0]
     kind = 'SIMULATED images, which neither confirm nor refute the paper' if r['simulated'] else 'real images'
-    note = '' if r['profile'] == 'full' else f' The {r["profile"]} profile is short: it shows that the code works, not who wins.'
-    replica = " Replica of the paper's protocol: the test part was also the validation part." if r['protocol'] == 'paper' else ''
-    return f"Our models on {kind}; mean ± standard deviation over n runs; {r['profile']} profile, {r['protocol']} split.{note}{replica}"
+    note = ('' if r['profile'] == 'full' else f' The {r["profile"]} profile is short: it shows that the code works, '
+        'not who wins.')
+    replica = " Replica of the paper's protocol: the test part was also the validation part." if r[
+        'protocol'] == 'paper' else ''
+    return (f"Our models on {kind}; mean ± standard deviation over n runs; {r['profile']} profile, {r['protocol']} "
+        f"split.{note}{replica}")

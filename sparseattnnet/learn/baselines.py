@@ -36,7 +36,8 @@ def dense_cnn(
     "A dense CNN of equal budget: strided 3×3 layers with batch norm and ReLU, global average, one linear layer."
     layers = []
     for c_in, c_out in zip((channels, *widths), widths):
-        layers += [nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(c_in, c_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out),
+            nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 # %% ../../nbs/learn/baselines.ipynb #e7551d97
@@ -45,7 +46,8 @@ def plain_cnn(
     channels:int=1, # channels of the images
     widths:tuple[int, ...]=(8, 16, 24, 32, 48, 64), # channels after each layer
 )->nn.Sequential: # (B, channels, H, W) -> logits (B, classes)
-    "A plain small CNN: 5×5 and 3×3 at full resolution, then strided 3×3 layers, batch norm, ReLU, global average, one linear layer."
+    """A plain small CNN: 5×5 and 3×3 at full resolution, then strided 3×3 layers, batch norm, ReLU, global average,
+    one linear layer."""
     layers = []
     for i, (c_in, c_out) in enumerate(zip((channels, *widths), widths)):
         k, s = (5 if i == 0 else 3), (1 if i < 2 else 2)
@@ -84,7 +86,8 @@ class Baseline(nn.Module):
     )->Tensor: # (B, in_channels, H, W), as `net` wants them
         "Repeat channels, normalise, lay out; ValueError when the channels do not fit."
         if x.ndim != 4 or x.shape[1] not in (1, self.in_channels):
-            raise ValueError(f"{self.name}: images of shape {tuple(x.shape)}: expected (B, C, H, W) with C = 1 or {self.in_channels}")
+            raise ValueError(f"{self.name}: images of shape {tuple(x.shape)}: expected (B, C, H, W) with C = 1 or "
+                f"{self.in_channels}")
         x = x.expand(-1, self.in_channels, -1, -1)
         if self.pretrained: x = (x - self.mean)/self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
@@ -128,7 +131,8 @@ def _backbone(
     weights = models.get_model_weights(name).DEFAULT
     try: return models.get_model(name, weights=weights)
     except Exception as e:
-        raise RuntimeError(f"{name}: the pretrained weights {weights} ({weights.url.rsplit('/', 1)[-1]}) could not be loaded ({e}). Put that "
+        raise RuntimeError(f"{name}: the pretrained weights {weights} ({weights.url.rsplit('/', 1)[-1]}) could not be "
+            f"loaded ({e}). Put that "
             "file into hub/checkpoints of torch's cache ($TORCH_HOME, by custom ~/.cache/torch), or train from scratch "
             "(pretrained=False, --no pretrained)") from e
 
@@ -142,7 +146,8 @@ def build_baseline(
     channels_last:bool=True, # memory layout; changes speed, not results
 )->Baseline:
     "Build a baseline with a new last layer of `classes` outputs; ValueError for what cannot be built."
-    if name not in ALL_BASELINES: raise ValueError(f"baseline {name!r} is unknown: expected one of {', '.join(ALL_BASELINES)}")
+    if name not in ALL_BASELINES:
+        raise ValueError(f"baseline {name!r} is unknown: expected one of {', '.join(ALL_BASELINES)}")
     if classes < 2: raise ValueError(f"classes={classes}: expected at least 2")
     small = {'dense_cnn': dense_cnn, 'plain_cnn': plain_cnn, 'tiny_cnn': tiny_cnn}.get(name)
     if pretrained and small: raise ValueError(f"{name} has no pretrained weights: use pretrained=False")

@@ -17,7 +17,8 @@ def wilson_interval(
     level:float=.95, # confidence level, between 0 and 1
 )->tuple[float, float]: # lower and upper end, inside [0, 1]
     "Wilson's score interval of a proportion; ValueError when the counts make no sense."
-    if n < 1 or not 0 <= successes <= n: raise ValueError(f"{successes} successes of {n}: expected n of at least 1 and successes in 0…n")
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: expected n of at least 1 and successes in 0…n")
     if not 0 < level < 1: raise ValueError(f"level={level}: expected a number between 0 and 1, e.g. 0.95")
     z, p = NormalDist().inv_cdf((1 + level)/2), successes/n
     centre, half = p + z*z/(2*n), z*(p*(1 - p)/n + z*z/(4*n*n))**.5
@@ -33,17 +34,24 @@ def _checked(
     "Tensors that are safe to score; ValueError names what is wrong and where."
     p, y, K = torch.as_tensor(probs).detach().cpu().double(), torch.as_tensor(y).detach().cpu(), len(class_names)
     if K < 2: raise ValueError(f"class_names has {K} entries: expected at least 2")
-    if p.ndim != 2 or p.shape[1] != K: raise ValueError(f"probs of shape {tuple(p.shape)}: expected (N, {K}) for {K} class names")
-    if tuple(y.shape) != (len(p),): raise ValueError(f"y of shape {tuple(y.shape)}: expected ({len(p)},), one label a row of probs")
+    if p.ndim != 2 or p.shape[1] != K:
+        raise ValueError(f"probs of shape {tuple(p.shape)}: expected (N, {K}) for {K} class names")
+    if tuple(y.shape) != (len(p),):
+        raise ValueError(f"y of shape {tuple(y.shape)}: expected ({len(p)},), one label a row of probs")
     if not len(p): raise ValueError("no images to evaluate: expected at least 1 row in probs")
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool: raise ValueError(f"y of dtype {y.dtype}: expected integer class indices")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"y of dtype {y.dtype}: expected integer class indices")
     y = y.long()
     bad = (~p.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad: raise ValueError(f"probs are not finite in {len(bad)} rows, the first at {bad[0]}: the model diverged or its input was bad")
+    if bad:
+        raise ValueError(f"probs are not finite in {len(bad)} rows, the first at {bad[0]}: the model diverged or its "
+            "input was bad")
     if p.min() < -1e-6 or ((p.sum(1) - 1).abs() > .01).any():
-        raise ValueError(f"probs range over {p.min():.3g}…{p.max():.3g} with row sums {p.sum(1).min():.3g}…{p.sum(1).max():.3g}: "
+        raise ValueError(f"probs range over {p.min():.3g}…{p.max():.3g} with row sums "
+            f"{p.sum(1).min():.3g}…{p.sum(1).max():.3g}: "
                          "expected rows that sum to 1; apply softmax to logits")
-    if y.min() < 0 or y.max() >= K: raise ValueError(f"y ranges over {int(y.min())}…{int(y.max())}: expected class indices 0…{K - 1}")
+    if y.min() < 0 or y.max() >= K:
+        raise ValueError(f"y ranges over {int(y.min())}…{int(y.max())}: expected class indices 0…{K - 1}")
     return p, y
 
 # %% ../../nbs/learn/metrics.ipynb #fe153454
@@ -52,13 +60,14 @@ def evaluate(
     y, # true class indices (N,), integers
     class_names, # K names
 )->dict: # JSON-able: scores in [0, 1], counts, and the names of absent classes
-    """Score predictions. `macro_f1` and `balanced_accuracy` average over the classes that have test images; the others are
-    named in `absent` and their scores are None. A class that is never predicted has precision and F1 of 0. Of equal
-    probabilities the first class counts. ValueError for shapes, values or labels that cannot be scored."""
+    """Score predictions. `macro_f1` and `balanced_accuracy` average over the classes that have test images; the others
+    are named in `absent` and their scores are None. A class that is never predicted has precision and F1 of 0. Of
+    equal probabilities the first class counts. ValueError for shapes, values or labels that cannot be scored."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
     p, y = _checked(probs, y, class_names)
     K, n, pred, y = len(class_names), len(y), p.argmax(1).numpy(), y.numpy()
-    score = lambda average: zip(('precision', 'recall', 'f1'), precision_recall_fscore_support(y, pred, labels=range(K), average=average, zero_division=0))
+    score = lambda average: zip(('precision', 'recall', 'f1'),
+        precision_recall_fscore_support(y, pred, labels=range(K), average=average, zero_division=0))
     each, confusion = dict(score(None)), confusion_matrix(y, pred, labels=range(K))
     support, hits = confusion.sum(1), confusion.diagonal()
     there, right = support > 0, int(hits.sum())
@@ -69,7 +78,8 @@ def evaluate(
         seen = bool(there[c])
         return {m: round(float(v[c]), 6) if seen else None for m, v in each.items()} | {'support': int(support[c]),
             'recall_interval': list(wilson_interval(int(hits[c]), int(support[c]))) if seen else None}
-    return {'n': n, **{k: round(float(v), 6) for k, v in scores.items()}, 'accuracy_interval': list(wilson_interval(right, n)),
+    return {'n': n, **{k: round(float(v), 6) for k, v in scores.items()},
+        'accuracy_interval': list(wilson_interval(right, n)),
             'per_class': {str(name): one(c) for c, name in enumerate(class_names)}, 'confusion': confusion.tolist(),
             'absent': [str(name) for c, name in enumerate(class_names) if not there[c]]}
 
@@ -82,12 +92,15 @@ def confusion_figure(
 ):
     "Draw a confusion matrix: colour is the share of the row, the number is the count; returns the image."
     m = np.asarray(confusion)
-    if m.shape != (len(class_names),)*2: raise ValueError(f"confusion of shape {m.shape}: expected ({len(class_names)}, {len(class_names)})")
+    if m.shape != (len(class_names),)*2:
+        raise ValueError(f"confusion of shape {m.shape}: expected ({len(class_names)}, {len(class_names)})")
     share = m/np.maximum(m.sum(1, keepdims=True), 1)
     im = ax.imshow(share, cmap='Blues', vmin=0, vmax=1)
     for (t, p), count in np.ndenumerate(m):
-        ax.text(p, t, f'{int(count)}', ha='center', va='center', fontsize=8, color='white' if share[t, p] > .55 else 'black')
+        ax.text(p, t, f'{int(count)}', ha='center', va='center', fontsize=8,
+            color='white' if share[t, p] > .55 else 'black')
     ticks, names = range(len(class_names)), [str(n).replace('$', r'\$') for n in class_names] # no formulas
-    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel='predicted', ylabel='true', title=title)
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel='predicted', ylabel='true',
+        title=title)
     ax.spines[:].set_visible(False)
     return im

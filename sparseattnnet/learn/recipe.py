@@ -34,19 +34,25 @@ class Recipe:
         for n, kind in (above | dict(weight_decay=float, factor=float, patience=int, ema=float, seed=int)).items():
             v, least = getattr(self, n), 'above 0' if n in above else '0 or more'
             whole = type(v) is int
-            if not (whole or kind is float and isinstance(v, float) and math.isfinite(v)) or v < 0 or (n in above and v == 0):
+            if not (whole or kind is float and isinstance(v, float) and math.isfinite(v)) or v < 0 or (n in above
+                and v == 0):
                 raise ValueError(f"{n}={v!r}: expected a {'whole ' if kind is int else ''}number {least}")
         if self.batch_size < 2: raise ValueError("batch_size=1: batch normalisation needs at least 2 images per step")
-        if not 0 < self.factor < 1: raise ValueError(f"factor={self.factor!r}: expected a number between 0 and 1, which the learning rate is multiplied by")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor={self.factor!r}: expected a number between 0 and 1, which the learning rate is "
+                "multiplied by")
         if not 0 <= self.ema < 1: raise ValueError(f"ema={self.ema!r}: expected a decay in [0, 1)")
         if not isinstance(self.augment, bool): raise ValueError(f"augment={self.augment!r}: expected True or False")
-        if self.schedule not in ('plateau', 'onecycle'): raise ValueError(f"schedule={self.schedule!r}: choose 'plateau' or 'onecycle'")
-        if self.amp not in ('auto', 'bf16', 'off'): raise ValueError(f"amp={self.amp!r}: choose one of 'auto', 'bf16', 'off'")
+        if self.schedule not in ('plateau', 'onecycle'):
+            raise ValueError(f"schedule={self.schedule!r}: choose 'plateau' or 'onecycle'")
+        if self.amp not in ('auto', 'bf16', 'off'):
+            raise ValueError(f"amp={self.amp!r}: choose one of 'auto', 'bf16', 'off'")
 
 # %% ../../nbs/learn/recipe.ipynb #6eb610eb
 SEEN = { # images of 135 × 135 a run may see; None: 150 epochs
     'smoke': {'sparseattnnet': 130, 'resnet50': 45, 'mobilenet_v2': 45},
-    'quick': {'sparseattnnet': 14400, 'sparseattnnet-faithful': 5760, 'sparseattnnet-edge': 20000, 'resnet50': 960, 'mobilenet_v2': 5760, 'dense_cnn': 28800, 'tiny_cnn': 28800, 'plain_cnn': 9600,
+    'quick': {'sparseattnnet': 14400, 'sparseattnnet-faithful': 5760, 'sparseattnnet-edge': 20000, 'resnet50': 960,
+    'mobilenet_v2': 5760, 'dense_cnn': 28800, 'tiny_cnn': 28800, 'plain_cnn': 9600,
         'mobilenet_v3_small': 9600},
     'full': None, 'converged': None}
 CONVERGED = 30 # epochs of the profile `converged`
@@ -69,9 +75,12 @@ def make_recipe(
     if profile == 'converged': d |= dict(epochs=CONVERGED, ema=.99, schedule='onecycle', lr=PEAK)
     if SEEN[profile]:
         seen = SEEN[profile].get(f'{model}-{preset}', SEEN[profile].get(model, 130))
-        d |= dict(epochs=int(np.clip(round(seen/(n_train*pixels/135**2)), 1, 60)), ema=.98, schedule='onecycle', lr=PEAK)
+        d |= dict(epochs=int(np.clip(round(seen/(n_train*pixels/135**2)), 1, 60)), ema=.98, schedule='onecycle',
+            lr=PEAK)
         d['batch_size'] = min(32, max(2, n_train//(4 if profile == 'smoke' else 12)))
-    if unknown := sorted(set(changes) - {f.name for f in dataclasses.fields(Recipe)}): raise ValueError(f"recipe has no field {', '.join(unknown)}: choose from {', '.join(f.name for f in dataclasses.fields(Recipe))}")
+    if unknown := sorted(set(changes) - {f.name for f in dataclasses.fields(Recipe)}):
+        raise ValueError(f"recipe has no field {', '.join(unknown)}: choose from "
+            f"{', '.join(f.name for f in dataclasses.fields(Recipe))}")
     return Recipe(**(d | {n: v for n, v in changes.items() if v is not None}))
 
 # %% ../../nbs/learn/recipe.ipynb #efe8a63f
@@ -85,6 +94,8 @@ def with_augment(
     if asked not in ('auto', 'on', 'off'): raise ValueError(f"augment={asked!r}: choose one of 'auto', 'on', 'off'")
     if asked == 'off' or (asked == 'auto' and profile in ('smoke', 'quick')): return False
     if modality in RULES: return True
-    if asked == 'on': raise ValueError(f"augment='on' for images of modality {modality!r}: there are rules for {', '.join(RULES)}; use 'off', or add a rule to `sparseattnnet.data.augment`")
+    if asked == 'on':
+        raise ValueError(f"augment='on' for images of modality {modality!r}: there are rules for {', '.join(RULES)}; "
+            "use 'off', or add a rule to `sparseattnnet.data.augment`")
     say(f"no augmentation: there is no rule for images of modality '{modality}'")
     return False

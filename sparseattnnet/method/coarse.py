@@ -17,7 +17,8 @@ COARSE_SHAPES = {
     'strided':   'three 3×3 layers, the first with stride 2, the map unfolded by pixel shuffle',
     'separable': 'one 3×3 and two depthwise-separable layers at full resolution, then 1×1 to one map',
     'quarter':   'four 3×3 layers, the first two with stride 2, the map unfolded by pixel shuffle',
-    'fringe':    'one 5×5 and one 3×3 layer at full resolution, then three 3×3 layers, the first two with stride 2, the map unfolded by pixel shuffle'}
+    'fringe':    'one 5×5 and one 3×3 layer at full resolution, then three 3×3 layers, the first two with stride 2, '
+    'the map unfolded by pixel shuffle'}
 
 # %% ../../nbs/method/03_coarse.ipynb #34c59bfe
 UPS = ('shuffle', 'bilinear') # how logits come back from the coarser grid
@@ -35,9 +36,11 @@ def _layers(shape, c, w, padding):
     match shape:
         case 'plain': return _block(c, w//2, **p) + _block(w//2, w, **p)
         case 'strided': return _block(c, w, 2, **p) + _block(w, w, **p) + _block(w, w, **p)
-        case 'separable': return _block(c, w, **p) + sum([_block(w, w, groups=w, **p) + _block(w, w, kernel=1, **p) for _ in range(2)], [])
+        case 'separable': return _block(c, w, **p) + sum([_block(w, w, groups=w, **p) + _block(w, w, kernel=1, **p)
+            for _ in range(2)], [])
         case 'quarter': return _block(c, w, 2, **p) + _block(w, w, 2, **p) + _block(w, w, **p) + _block(w, w, **p)
-        case 'fringe': return _block(c, w//2, kernel=5, **p) + _block(w//2, w//2, **p) + _block(w//2, w, 2, **p) + _block(w, w, 2, **p) + _block(w, w, **p)
+        case 'fringe': return _block(c, w//2, kernel=5, **p) + _block(w//2, w//2, **p) + _block(w//2, w, 2,
+            **p) + _block(w, w, 2, **p) + _block(w, w, **p)
 
 # %% ../../nbs/method/03_coarse.ipynb #e5e30469
 def cell_index(
@@ -60,8 +63,11 @@ def take_features(
 )->Tensor: # (B, k, F)
     "Each pixel takes the features of the cell that contains it."
     B, F, h, w = features.shape
-    if (h, w) != (-(-H//stride), -(-W//stride)): raise ValueError(f"features on a {h}×{w} grid for an image of {H}×{W} and stride {stride}: expected {-(-H//stride)}×{-(-W//stride)}; take image and features from one call")
-    if idx.ndim != 2 or len(idx) != B: raise ValueError(f"idx of shape {tuple(idx.shape)} for features of {B} image(s): expected ({B}, k)")
+    if (h, w) != (-(-H//stride), -(-W//stride)):
+        raise ValueError(f"features on a {h}×{w} grid for an image of {H}×{W} and stride {stride}: expected "
+            f"{-(-H//stride)}×{-(-W//stride)}; take image and features from one call")
+    if idx.ndim != 2 or len(idx) != B:
+        raise ValueError(f"idx of shape {tuple(idx.shape)} for features of {B} image(s): expected ({B}, k)")
     cell = cell_index(idx, W, stride) + h*w*torch.arange(B, device=idx.device)[:, None]
     return features.flatten(2).transpose(1, 2).reshape(-1, F).index_select(0, cell.flatten()).view(B, -1, F)
 
@@ -89,7 +95,8 @@ class CoarseMap(NamedTuple):
 
 # %% ../../nbs/method/03_coarse.ipynb #b84edefe
 class CoarseAttention(OnCells):
-    "Eqs. 2–3: images (B, C, H, W) in, `CoarseMap` out, for any H, W ≥ 8; in the precision of its weights, whatever autocast says."
+    """Eqs. 2–3: images (B, C, H, W) in, `CoarseMap` out, for any H, W ≥ 8; in the precision of its weights,
+    whatever autocast says."""
     def __init__(self,
         channels:int=1, # image channels C
         shape:str='strided', # one of `COARSE_SHAPES`

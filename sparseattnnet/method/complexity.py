@@ -25,7 +25,8 @@ def conv_macs(
     groups:int=1, # groups; c_in for a depthwise convolution
 )->int:
     "MACs of a convolution with padding kernel//2, for one image (§2.5)."
-    if c_in % groups or c_out % groups: raise ValueError(f"groups={groups}: expected a divisor of c_in={c_in} and c_out={c_out}")
+    if c_in % groups or c_out % groups:
+        raise ValueError(f"groups={groups}: expected a divisor of c_in={c_in} and c_out={c_out}")
     return -(-H//stride)*-(-W//stride)*c_out*(c_in//groups)*kernel**2
 
 # %% ../../nbs/method/12_complexity.ipynb #4621932f
@@ -70,9 +71,11 @@ def analytic_macs(
         if not isinstance(m, nn.Conv2d): continue
         coarse += conv_macs(h, w, m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.groups)
         h, w = -(-h//m.stride[0]), -(-w//m.stride[0])
-    layers = lambda part, n: sum(linear_macs(n, m.in_features, m.out_features) for m in part.modules() if isinstance(m, nn.Linear))
+    layers = lambda part, n: sum(linear_macs(n, m.in_features, m.out_features) for m in part.modules()
+        if isinstance(m, nn.Linear))
     parts = dict(coarse=coarse, embed=layers(model.embed, k) if c.use_fine else 0,
-                 fine=fine_macs(k, c.dim, c.heads, c.head_dim, c.literal) if c.use_fine else 0, classifier=layers(model.classify, 1))
+                 fine=fine_macs(k, c.dim, c.heads, c.head_dim, c.literal) if c.use_fine else 0,
+                 classifier=layers(model.classify, 1))
     return parts | dict(total=sum(parts.values()))
 
 # %% ../../nbs/method/12_complexity.ipynb #7f3f5427
@@ -118,7 +121,8 @@ def count_all(
     k:int|None=None, # selected pixels, for models that take them
 )->dict[str,dict[str,float]]: # counter -> macs per image, params
     "All counters side by side, and the formula where the model is a `SparseAttnNet`."
-    out = dict(thop=count_thop(model, x, k), torchinfo=count_torchinfo(model, x, k), flopcounter=count_flopcounter(model, x, k))
+    out = dict(thop=count_thop(model, x, k), torchinfo=count_torchinfo(model, x, k),
+        flopcounter=count_flopcounter(model, x, k))
     if isinstance(model, SparseAttnNet):
         H, W = x.shape[-2:]
         macs = analytic_macs(model, model.default_k(H, W) if k is None else k, H, W)['total']

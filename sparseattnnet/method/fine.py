@@ -12,7 +12,8 @@ from .pixels import without_autocast
 
 # %% ../../nbs/method/05_fine.ipynb #f7bb600e
 class PointEmbedding(nn.Module):
-    "Eq. 4, f_embed: pixels (B, k, in_dim) to tokens (B, k, dim) by Linear, ReLU, Linear, each pixel alone; autocast leaves the first layer alone."
+    """Eq. 4, f_embed: pixels (B, k, in_dim) to tokens (B, k, dim) by Linear, ReLU, Linear, each pixel alone;
+    autocast leaves the first layer alone."""
     def __init__(self,
         in_dim:int=3, # numbers a pixel: x, y, the values, and what else is appended
         dim:int=48, # token size D
@@ -103,7 +104,8 @@ def _fast(layer, e, gate, weight):
 def _check_row(name, v, e, what):
     if v is None: return
     if v.shape != e.shape[:2]:
-        raise ValueError(f"{name} of shape {tuple(v.shape)} for tokens {tuple(e.shape)}: expected {tuple(e.shape[:2])}, "
+        raise ValueError(f"{name} of shape {tuple(v.shape)} for tokens {tuple(e.shape)}: expected "
+            f"{tuple(e.shape[:2])}, "
                          "one a pixel")
     if not torch.compiler.is_compiling() and (v < 0).any():
         raise ValueError(f"{name} reaches down to {v.min():g}: expected values ≥ 0, such as {what}")
@@ -130,7 +132,8 @@ class FineAttention(nn.Module):
         weight:Tensor|None=None, # how often each token is counted, (B, k), ≥ 0; None is once
     )->tuple[Tensor,Tensor]: # z_fine (B, dim), A_fine (B, k)
         dim = len(self.cls)
-        if e.ndim != 3 or e.shape[2] != dim: raise ValueError(f"tokens of shape {tuple(e.shape)}: expected (B, k, {dim})")
+        if e.ndim != 3 or e.shape[2] != dim:
+            raise ValueError(f"tokens of shape {tuple(e.shape)}: expected (B, k, {dim})")
         _check_row('gate', gate, e, 'a sigmoid')
         _check_row('weight', weight, e, 'one over a probability')
         return (_literal if self.literal else _fast)(self, e, gate, weight)

@@ -57,10 +57,13 @@ class _KState:
     def __post_init__(self):
         k_change(0., self.reading)
         if not 1 <= self.k_min <= self.k0 <= self.k_max:
-            raise ValueError(f"k_min={self.k_min}, k0={self.k0}, k_max={self.k_max}: expected 1 <= k_min <= k0 <= k_max; "
+            raise ValueError(f"k_min={self.k_min}, k0={self.k0}, k_max={self.k_max}: expected 1 <= k_min <= k0 <= "
+                "k_max; "
                              "k_max is H·W of the images, so lower k0 and k_min for small ones")
-        if not (0 <= self.beta < 1 and 0 <= self.alpha < 1): raise ValueError(f"beta={self.beta}, alpha={self.alpha}: expected both in [0, 1)")
-        if self.delta_k < 0 or self.lr_k < 0: raise ValueError(f"delta_k={self.delta_k}, lr_k={self.lr_k}: expected both at least 0")
+        if not (0 <= self.beta < 1 and 0 <= self.alpha < 1):
+            raise ValueError(f"beta={self.beta}, alpha={self.alpha}: expected both in [0, 1)")
+        if self.delta_k < 0 or self.lr_k < 0:
+            raise ValueError(f"delta_k={self.delta_k}, lr_k={self.lr_k}: expected both at least 0")
         self.k_float = float(self.k0)
 
 # %% ../../nbs/method/10_kscheduler.ipynb #ad88f5e7
@@ -88,9 +91,12 @@ class KScheduler(_Saved):
     def step(self,
         loss:float, # training loss of the epoch (or the batch) that just ended
     )->int: # k for the next one
-        "One pass through (a)-(d) of §2.4; the first loss only starts the average, one that is not finite raises FloatingPointError."
+        """One pass through (a)-(d) of §2.4; the first loss only starts the average, one that is not finite raises
+        FloatingPointError."""
         loss, previous = float(loss), self.ema
-        if not math.isfinite(loss): raise FloatingPointError(f"training loss {loss} is not finite: k cannot follow it; stop and look at the run")
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"training loss {loss} is not finite: k cannot follow it; stop and look at the run")
         self.ema = smooth_loss(previous, loss, self.beta)
         if previous is None: return self.k
         self.delta = self.ema - previous

@@ -20,16 +20,20 @@ def _at_least_float32(x): return x.to(torch.promote_types(x.dtype, torch.float32
 def _check_labels(scores, y, name):
     if scores.ndim != 2: raise ValueError(f"{name} of shape {tuple(scores.shape)}: expected two axes, (B, ...)")
     if y.ndim != 1 or len(y) != len(scores) or y.is_floating_point():
-        raise ValueError(f"labels of shape {tuple(y.shape)} and type {y.dtype}: expected {len(scores)} integers, one per row of {name}")
+        raise ValueError(f"labels of shape {tuple(y.shape)} and type {y.dtype}: expected {len(scores)} integers, one "
+            f"per row of {name}")
 
 # %% ../../nbs/method/08_losses.ipynb #73599504
 def class_weights(
     counts:Sequence[int]|Tensor, # training images of each class, (C,)
 )->Tensor: # weights, (C,), float32; their mean over the training images is 1
-    "Class weights by inverse frequency, the alpha of Eq. 16: n/(K·n_c), 0 for a class without images; ValueError without any image."
+    """Class weights by inverse frequency, the alpha of Eq. 16: n/(K·n_c), 0 for a class without images; ValueError
+    without any image."""
     n = torch.as_tensor(counts, dtype=torch.float64)
     if n.ndim != 1 or not len(n): raise ValueError(f"counts of shape {tuple(n.shape)}: expected one count per class")
-    if not (n >= 0).all() or not 0 < n.sum() < math.inf: raise ValueError(f"counts {n.tolist()}: expected how many training images each class has, at least one image in all")
+    if not (n >= 0).all() or not 0 < n.sum() < math.inf:
+        raise ValueError(f"counts {n.tolist()}: expected how many training images each class has, at least one image "
+            "in all")
     there = n > 0
     return torch.where(there, n.sum()/(there.sum()*n.where(there, 1)), 0.).float()
 
@@ -44,9 +48,11 @@ def focal_loss(
     _check_labels(logits, y, 'logits')
     C = logits.shape[1]
     if gamma < 0: raise ValueError(f"gamma={gamma}: expected a focusing parameter of at least 0")
-    if alpha is not None and alpha.shape != (C,): raise ValueError(f"alpha of shape {tuple(alpha.shape)}: expected ({C},), one weight per class")
+    if alpha is not None and alpha.shape != (C,):
+        raise ValueError(f"alpha of shape {tuple(alpha.shape)}: expected ({C},), one weight per class")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < C:
-        raise ValueError(f"labels from {int(y.min())} to {int(y.max())}: expected 0 to {C - 1} for logits of {C} classes")
+        raise ValueError(f"labels from {int(y.min())} to {int(y.max())}: expected 0 to {C - 1} for logits of {C} "
+            "classes")
     log_p = F.log_softmax(_at_least_float32(logits), 1).gather(1, y[:, None].long())[:, 0]
     hard = (-log_p.expm1()).clamp_min(torch.finfo(log_p.dtype).tiny)
     loss = -hard**gamma*log_p
@@ -91,7 +97,8 @@ def supcon_loss(
     y:Tensor, # class of each image, (B,), int64
     tau:float=.07, # temperature
 )->tuple[Tensor,int]: # scalar, and how many anchors were skipped for want of a positive
-    "Supervised contrastive loss, the L_out of Khosla et al. (2020): every positive counts, the anchor itself is left out."
+    """Supervised contrastive loss, the L_out of Khosla et al. (2020): every positive counts, the anchor itself is
+    left out."""
     s, itself, positive = _similarities(z, y, tau)
     log_p = s - s.masked_fill(itself, -math.inf).logsumexp(1, keepdim=True)
     n = positive.sum(1)
@@ -100,7 +107,8 @@ def supcon_loss(
     return (loss.mean() if len(loss) else s.sum()*0), int((~anchor).sum())
 
 # %% ../../nbs/method/08_losses.ipynb #89317ba0
-EMPHASIS = {'temperature': 'the fine map is multiplied by the factor before the softmax (the same as raising P_fine to that power)',
+EMPHASIS = {'temperature': 'the fine map is multiplied by the factor before the softmax (the same as raising P_fine to '
+    'that power)',
             'loss': 'the loss is multiplied by the factor',
             'selected': 'the terms of the selected pixels (fine map > 0) are multiplied by the factor',
             'none': 'Eqs. 18-19 without a factor'}
@@ -111,10 +119,12 @@ def distillation_loss(
     emphasis:float=2., # emphasis factor of §2.6
     reading:str='temperature', # what the factor multiplies, a key of `EMPHASIS`
 )->Tensor: # scalar, mean over the batch, nats
-    "Distillation as printed, Eqs. 18-19: KL(P_coarse || P_fine) of two softmaxed maps; no gradient reaches the fine map."
+    """Distillation as printed, Eqs. 18-19: KL(P_coarse || P_fine) of two softmaxed maps; no gradient reaches the
+    fine map."""
     if reading not in EMPHASIS: raise ValueError(f"reading={reading!r}: expected one of {', '.join(EMPHASIS)}")
     if a_coarse.shape != a_fine.shape or a_coarse.ndim < 2:
-        raise ValueError(f"coarse map {tuple(a_coarse.shape)} and fine map {tuple(a_fine.shape)}: expected two maps of one shape (B, H, W)")
+        raise ValueError(f"coarse map {tuple(a_coarse.shape)} and fine map {tuple(a_fine.shape)}: expected two maps of "
+            "one shape (B, H, W)")
     c, f = (_at_least_float32(a).flatten(1) for a in (a_coarse, a_fine.detach()))
     log_c = F.log_softmax(c, 1)
     log_f = F.log_softmax(f*emphasis if reading == 'temperature' else f, 1)
@@ -129,13 +139,16 @@ def distillation_selected(
     a_fine:Tensor, # fine attention of the same pixels, (B, k), not negative
     temperature:float=1., # divides the coarse logits
 )->Tensor: # scalar, mean over the batch, nats
-    "Corrected distillation: KL(P_fine || P_coarse) on the selected pixels, P_fine being the fine attention renormalised there."
+    """Corrected distillation: KL(P_fine || P_coarse) on the selected pixels, P_fine being the fine attention
+    renormalised there."""
     if coarse_logits.shape != a_fine.shape or a_fine.ndim != 2:
-        raise ValueError(f"coarse logits {tuple(coarse_logits.shape)} and fine attention {tuple(a_fine.shape)}: expected one shape (B, k)")
+        raise ValueError(f"coarse logits {tuple(coarse_logits.shape)} and fine attention {tuple(a_fine.shape)}: "
+            "expected one shape (B, k)")
     if not temperature > 0: raise ValueError(f"temperature={temperature}: expected a positive number")
     f = _at_least_float32(a_fine.detach())
     if (f < 0).any() or not (f.sum(1) > 0).all():
-        raise ValueError(f"fine attention from {float(f.min()):.3g}, smallest sum {float(f.sum(1).min()):.3g}: expected weights of at least 0 with a positive sum")
+        raise ValueError(f"fine attention from {float(f.min()):.3g}, smallest sum {float(f.sum(1).min()):.3g}: "
+            "expected weights of at least 0 with a positive sum")
     p = f/f.sum(1, keepdim=True)
     log_q = F.log_softmax(_at_least_float32(coarse_logits)/temperature, 1)
     return (torch.xlogy(p, p) - p*log_q).sum(1).mean()
@@ -147,10 +160,14 @@ def total_loss(
 )->Tensor: # scalar
     "Weighted sum of the parts, Eq. 20; a part that is not finite raises FloatingPointError with its name."
     bad = {n: float(v) for n, v in parts.items() if not torch.isfinite(v).all()}
-    if bad: raise FloatingPointError(f"loss part {bad} is not finite: lower the learning rate or look at the images of this batch")
+    if bad:
+        raise FloatingPointError(
+            f"loss part {bad} is not finite: lower the learning rate or look at the images of this batch")
     w = {'focal': 1.} | dict(weights)
     if 'focal' not in parts: w.pop('focal')
     lost = sorted(set(parts) - set(w)) + sorted(n for n in set(w) - set(parts) if w[n])
-    if lost: raise ValueError(f"{lost}: part without a weight or weight without a part; parts are {sorted(parts)}, weights {sorted(w)}")
+    if lost:
+        raise ValueError(f"{lost}: part without a weight or weight without a part; parts are {sorted(parts)}, weights "
+            f"{sorted(w)}")
     if not parts: raise ValueError("no loss part given: expected at least one of focal, contrast, distill")
     return sum(w[n]*v for n, v in parts.items())

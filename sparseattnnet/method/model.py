@@ -94,7 +94,8 @@ _NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill'
 
 def _check_config(c):
     for f in dataclasses.fields(c):
-        v, kind = getattr(c, f.name), {'int': int, 'float': (int, float), 'bool': bool, 'str': str}.get(str(getattr(f.type, '__name__', f.type)))
+        v, kind = getattr(c, f.name), {'int': int, 'float': (int, float), 'bool': bool,
+            'str': str}.get(str(getattr(f.type, '__name__', f.type)))
         if kind and (not isinstance(v, kind) or (isinstance(v, bool) and kind is not bool)):
             raise ValueError(f"{f.name}={v!r}: expected a value of type {f.type.__name__}")
         if f.name in CHOICES and v not in CHOICES[f.name]:
@@ -102,7 +103,8 @@ def _check_config(c):
         if f.name in _POSITIVE and not v > 0: raise ValueError(f"{f.name}={v!r}: expected a value above 0")
         if f.name in _NOT_NEGATIVE and not v >= 0: raise ValueError(f"{f.name}={v!r}: expected 0 or more")
     if c.classes < 2: raise ValueError(f"classes={c.classes}: a classifier needs at least 2")
-    if not (c.use_fine or c.use_coarse): raise ValueError("use_fine=False and use_coarse=False: nothing is left to classify from; keep one")
+    if not (c.use_fine or c.use_coarse):
+        raise ValueError("use_fine=False and use_coarse=False: nothing is left to classify from; keep one")
     if c.k_share is not None and not (isinstance(c.k_share, (int, float)) and 0 < c.k_share <= 1):
         raise ValueError(f"k_share={c.k_share!r}: expected a share of the pixels in (0, 1], or None for k0")
     for n in ('k_alpha', 'k_beta'):
@@ -193,7 +195,8 @@ class SparseAttnOutput(NamedTuple):
 
 # %% ../../nbs/method/07_model.ipynb #d7d689f4
 class SparseAttnNet(nn.Module):
-    "Hierarchical sparse attention of the paper's §2.2: coarse map, top-k pixels, CLS read-out, fusion (Eq. 14), classifier."
+    """Hierarchical sparse attention of the paper's §2.2: coarse map, top-k pixels, CLS read-out, fusion (Eq. 14),
+    classifier."""
     def __init__(self,
         config:SparseAttnConfig, # every choice of the method
     ):

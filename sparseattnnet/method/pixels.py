@@ -27,18 +27,27 @@ def out_of_range(
     what:str='images', # what holds them
 )->str: # the sentence
     "What an error says about values that are not in [0, 1]."
-    return f"{what} reach from {float(low):g} to {float(high):g}: expected finite values in [0, 1]; divide 8-bit images by 255, others by the value range fitted on the training images"
+    return (f"{what} reach from {float(low):g} to {float(high):g}: expected finite values in [0, 1]; divide 8-bit "
+        "images by 255, others by the value range fitted on the training images")
 
+# %% ../../nbs/method/01_pixels.ipynb #9b67a3ae
 def check_images(
     x:Tensor, # a batch, expected (B, C, H, W) floating point
     channels:int|None=None, # number of channels required; None accepts any
     values:bool=False, # also look at the numbers: finite and in [0, 1]; not while torch records a network
 )->Tensor: # the batch itself, so that the check can stand inside an expression
     "Raise a `ValueError` that names shape, type or values when `images` is no batch of images."
-    if not isinstance(x, Tensor): raise ValueError(f"images is a {type(x).__name__}: expected a torch tensor (B, C, H, W); convert it with torch.as_tensor")
-    if x.ndim != 4 or 0 in x.shape: raise ValueError(f"images of shape {tuple(x.shape)}: expected four axes (B, C, H, W), none of them empty; a single image (C, H, W) needs images[None]")
-    if not x.is_floating_point(): raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
-    if channels is not None and x.shape[1] != channels: raise ValueError(f"images of shape {tuple(x.shape)} have {x.shape[1]} channel(s): expected {channels}; set the channels where the images are read")
+    if not isinstance(x, Tensor):
+        raise ValueError(f"images is a {type(x).__name__}: expected a torch tensor (B, C, H, W); convert it with "
+            "torch.as_tensor")
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"images of shape {tuple(x.shape)}: expected four axes (B, C, H, W), none of them empty; a "
+            "single image (C, H, W) needs images[None]")
+    if not x.is_floating_point():
+        raise ValueError(f"images of type {x.dtype}: expected floating point in [0, 1]; divide 8-bit images by 255")
+    if channels is not None and x.shape[1] != channels:
+        raise ValueError(f"images of shape {tuple(x.shape)} have {x.shape[1]} channel(s): expected {channels}; set the "
+            "channels where the images are read")
     if values and not recording(x):
         low, high = x.detach().aminmax()
         if not ((low >= -NEAR) & (high <= 1 + NEAR)): raise ValueError(out_of_range(low, high))
@@ -84,7 +93,8 @@ def pixel_set(
 # %% ../../nbs/method/01_pixels.ipynb #eb912d85
 def _check_idx(idx, B):
     if idx.ndim != 2 or idx.shape[0] != B or idx.dtype != torch.int64:
-        raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 pixel indices ({B}, k), one row an image")
+        raise ValueError(f"idx of shape {tuple(idx.shape)} and type {idx.dtype}: expected int64 pixel indices ({B}, "
+            "k), one row an image")
 
 def gather_pixels(
     x:Tensor, # (B, C, H, W), float in [0, 1]
@@ -109,7 +119,9 @@ def scatter_map(
 )->Tensor: # (B, H, W)
     "Put the values of selected pixels back on the image grid; differentiable in `values`."
     _check_idx(idx, values.shape[0])
-    if values.shape != idx.shape: raise ValueError(f"values of shape {tuple(values.shape)} for idx of shape {tuple(idx.shape)}: expected the same (B, k)")
+    if values.shape != idx.shape:
+        raise ValueError(f"values of shape {tuple(values.shape)} for idx of shape {tuple(idx.shape)}: expected the "
+            "same (B, k)")
     return values.new_full((len(values), H*W), fill).scatter(1, idx, values).view(-1, H, W)
 
 # %% ../../nbs/method/01_pixels.ipynb #a5487596
@@ -126,7 +138,8 @@ def to_gray(
     x:Tensor, # (B, C, H, W), float in [0, 1]
     rgb:bool=True, # three channels are red, green and blue
 )->Tensor: # (B, 1, H, W)
-    "The scalar v of Eq. 1: one channel is left as it is, of red, green and blue the BT.601 luma is taken, of any other stack the mean."
+    """The scalar v of Eq. 1: one channel is left as it is, of red, green and blue the BT.601 luma is taken, of any
+    other stack the mean."""
     C = check_images(x).shape[1]
     if C == 1: return x
     if C != 3 or not rgb: return x.mean(1, keepdim=True)

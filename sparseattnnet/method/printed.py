@@ -9,16 +9,20 @@ __all__ = ['PAPER_TABLE1', 'PAPER_K', 'PAPER_TABLE2', 'PAPER_BATCH', 'PAPER_RATI
 def _row(*v): return dict(zip(('accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted', 'k', 'share'), v))
 
 PAPER_TABLE1 = {
-    ('wbc', 'sparseattnnet'): _row((96.75, .23), (96.77, .21), (96.75, .23), (96.75, .22), (5529.6, 486.7), (8.46, .74)),
+    ('wbc', 'sparseattnnet'): _row((96.75, .23), (96.77, .21), (96.75, .23), (96.75, .22), (5529.6, 486.7),
+    (8.46, .74)),
     ('wbc', 'resnet50'): _row((97.36, .29), (97.38, .29), (97.36, .29), (97.36, .29)),
     ('wbc', 'mobilenet_v2'): _row((97.27, .43), (97.33, .39), (97.27, .43), (97.28, .42)),
-    ('event', 'sparseattnnet'): _row((94.94, .45), (94.96, .43), (94.94, .45), (94.94, .45), (3040., 489.1), (16.68, 2.68)),
+    ('event', 'sparseattnnet'): _row((94.94, .45), (94.96, .43), (94.94, .45), (94.94, .45), (3040., 489.1),
+    (16.68, 2.68)),
     ('event', 'resnet50'): _row((94.43, 1.03), (94.55, 1.04), (94.43, 1.03), (94.43, 1.03)),
     ('event', 'mobilenet_v2'): _row((93.67, 1.30), (93.70, 1.31), (93.67, 1.30), (93.67, 1.30)),
-    ('opd', 'sparseattnnet'): _row((94.05, .47), (94.06, .47), (94.05, .47), (94.03, .47), (2145.8, 570.4), (11.76, 3.12)),
+    ('opd', 'sparseattnnet'): _row((94.05, .47), (94.06, .47), (94.05, .47), (94.03, .47), (2145.8, 570.4),
+    (11.76, 3.12)),
     ('opd', 'resnet50'): _row((95.29, .38), (95.35, .35), (95.29, .38), (95.29, .37)),
     ('opd', 'mobilenet_v2'): _row((94.54, .50), (94.57, .54), (94.54, .50), (94.53, .51)),
-    ('holo', 'sparseattnnet'): _row((99.07, .36), (99.08, .35), (99.07, .36), (99.07, .36), (2143.2, 449.9), (11.76, 2.46)),
+    ('holo', 'sparseattnnet'): _row((99.07, .36), (99.08, .35), (99.07, .36), (99.07, .36), (2143.2, 449.9),
+    (11.76, 2.46)),
     ('holo', 'resnet50'): _row((99.60, .15), (99.61, .15), (99.60, .15), (99.60, .15)),
     ('holo', 'mobilenet_v2'): _row((98.96, .22), (98.96, .22), (98.96, .22), (98.96, .22)),
 }
@@ -32,10 +36,12 @@ PAPER_TABLE2 = {'sparseattnnet': dict(zip(_TABLE2, (.05, .04, 419.87, 152.43, 5.
     'resnet50': dict(zip(_TABLE2, (23.51, 1.69, 12429.09, 5.15, 27.01, 2369.76))),
     'mobilenet_v2': dict(zip(_TABLE2, (2.23, .14, 2673.61, 23.94, 10.04, 6373.)))}
 PAPER_BATCH = 64
-PAPER_RATIOS = {('cpu', 'mobilenet_v2'): 6.4, ('cpu', 'resnet50'): 29.6, ('cuda', 'mobilenet_v2'): 1.8, ('cuda', 'resnet50'): 4.9}
+PAPER_RATIOS = {('cpu', 'mobilenet_v2'): 6.4, ('cpu', 'resnet50'): 29.6, ('cuda', 'mobilenet_v2'): 1.8,
+    ('cuda', 'resnet50'): 4.9}
 
 # %% ../../nbs/method/13_printed.ipynb #e7f3f82f
-PAPER_COUNTS = {'opd': (2666, 2234, 2434), 'holo': (2666, 2234, 2434), 'event': (794, 790), 'wbc': (89, 322, 1034, 234, 2660)} # images per class, classes in the order of `DATASETS`
+PAPER_COUNTS = {'opd': (2666, 2234, 2434), 'holo': (2666, 2234, 2434), 'event': (794, 790),
+    'wbc': (89, 322, 1034, 234, 2660)} # images per class, classes in the order of `DATASETS`
 
 # %% ../../nbs/method/13_printed.ipynb #80651045
 PAPER_WEIGHTS = {'focal': 1., 'contrast': .1, 'distill': .02}

@@ -27,8 +27,10 @@ def top_k(
     scores:Tensor, # (B, N) or (B, H, W), any floating type; logits rather than their sigmoid
     k:int, # how many pixels to keep an image
 )->Tensor: # (B, k) int64, ascending
-    "Indices of the k largest scores of each image, ties to the lowest index; the same on every device. NaN raises `ValueError`."
-    if scores.ndim not in (2, 3): raise ValueError(f"scores of shape {tuple(scores.shape)}: expected (B, N) or (B, H, W)")
+    """Indices of the k largest scores of each image, ties to the lowest index; the same on every device. NaN raises
+    `ValueError`."""
+    if scores.ndim not in (2, 3):
+        raise ValueError(f"scores of shape {tuple(scores.shape)}: expected (B, N) or (B, H, W)")
     s = scores.detach().flatten(1)
     B, N = s.shape
     k = resolve_k(k, N)
@@ -38,7 +40,9 @@ def top_k(
         keep = s >= t
         extra = keep.sum(1, keepdim=True) - k
         if extra.any(): keep &= (s > t) | ((s == t).cumsum(1) <= k - (s > t).sum(1, keepdim=True))
-    if s.isnan().any(): raise ValueError(f"scores are NaN in image(s) {s.isnan().any(1).nonzero()[:, 0].tolist()} of the batch: expected numbers; look for a diverged coarse net")
+    if s.isnan().any():
+        raise ValueError(f"scores are NaN in image(s) {s.isnan().any(1).nonzero()[:, 0].tolist()} of the batch: "
+            "expected numbers; look for a diverged coarse net")
     return keep.nonzero()[:, 1].view(B, k)
 
 # %% ../../nbs/method/04_sampler.ipynb #9610ab0e

@@ -35,7 +35,8 @@ from .runner import Job, JobFailed, check_parameters, notebook_code, run_noteboo
 def package_fingerprint()->str: # 64 hexadecimal digits
     "SHA-256 of the package's files."
     root = Path(sparseattnnet.__file__).parent
-    return R.fingerprint([(p.relative_to(root).as_posix(), R.sha256_file(p)) for p in sorted(root.rglob('*.py')) if p.name != '_modidx.py'])
+    return R.fingerprint([(p.relative_to(root).as_posix(), R.sha256_file(p)) for p in sorted(root.rglob('*.py'))
+        if p.name != '_modidx.py'])
 
 def folder_fingerprint(
     folder:str, # a folder, a table or an npz; '' for none
@@ -66,7 +67,8 @@ def is_done(
     stamp = out/'notebooks'/f'{job.name}.job.json'
     if not stamp.exists(): return False
     s = R.read_json(stamp)
-    return s['fingerprint'] == print_ and all((out/f).is_file() and R.sha256_file(out/f) == h for f, h in s['artefacts'].items())
+    return s['fingerprint'] == print_ and all((out/f).is_file() and R.sha256_file(out/f) == h for f,
+        h in s['artefacts'].items())
 
 # %% ../../nbs/reproduce/jobs.ipynb #31d39375
 class Board:
@@ -80,7 +82,8 @@ class Board:
         self.total, self.began, self.base, self.running, self.stop = total, time.time(), 0., {}, threading.Event()
         self.folder = folder/f'.progress.{os.getpid()}'
         form = '{percentage:3.0f} % |{bar:24}| {elapsed} so far, about {desc}'
-        self.bar = tqdm(total=total, bar_format=form, disable=not show, leave=False, dynamic_ncols=True, file=sys.stderr)
+        self.bar = tqdm(total=total, bar_format=form, disable=not show, leave=False, dynamic_ncols=True,
+            file=sys.stderr)
         os.environ['SPARSEATTNNET_PROGRESS'] = str(self.folder/'{pid}.json')
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
@@ -165,13 +168,19 @@ def artefacts_of(
     out:Path, # folder for results
     job:Job, # a job that has ended
 )->dict[str, str]: # path relative to `out` -> sha256
-    "What a job left: the files the manifest promises with their provenance, or the folder of a training; raises JobFailed for one that is not there."
+    """What a job left: the files the manifest promises with their provenance, or the folder of a training; raises
+    JobFailed for one that is not there."""
     if run := job.run or ('note_run' in job.parameters and R.read_json(job.parameters['note_run'])['run_id']):
-        if not (out/'runs'/run/'record.json').is_file(): raise JobFailed(f"{job.name}: the training ended, but there is no record of {run}: code or data changed meanwhile, plan anew")
-        files = [p for p in (out/'runs'/run).iterdir() if p.is_file() and not p.name.startswith('.') and p.name != 'state.safetensors']
+        if not (out/'runs'/run/'record.json').is_file():
+            raise JobFailed(f"{job.name}: the training ended, but there is no record of {run}: code or data changed "
+                "meanwhile, plan anew")
+        files = [p for p in (out/'runs'/run).iterdir() if p.is_file() and not p.name.startswith('.')
+            and p.name != 'state.safetensors']
     else:
         files = [out/o for o in job.outputs]
-        if lost := [o for o, f in zip(job.outputs, files) if not f.is_file()]: raise JobFailed(f"{job.name}: {job.notebook} ended without writing {', '.join(lost)}, which the manifest promises")
+        if lost := [o for o, f in zip(job.outputs, files) if not f.is_file()]:
+            raise JobFailed(f"{job.name}: {job.notebook} ended without writing {', '.join(lost)}, which the manifest "
+                "promises")
         files += [out/o for o in job.extras if (out/o).is_file()]
         files += sorted({p for f in files if (p := f.with_name(f'{f.stem}.provenance.json')).is_file()})
     return {p.relative_to(out).as_posix(): R.sha256_file(p) for p in sorted(files)}
@@ -180,10 +189,12 @@ def artefacts_of(
 def real_files(
     job:Job, # a job
 )->str: # fingerprint of names, sizes and times; of nothing where the images are simulated
-    "What a job would read if real images are there: a given folder, or what lies in data/ under the name of its set; of a job for several sets, all."
+    """What a job would read if real images are there: a given folder, or what lies in data/ under the name of its
+    set; of a job for several sets, all."""
     p = job.parameters
     if p.get('folder') or p.get('source') == 'simulated': return folder_fingerprint(p.get('folder', ''))
-    return R.fingerprint([folder_fingerprint(str(f)) for d in ([p['dataset']] if 'dataset' in p else load_manifest().datasets) for f in sorted(data_root().glob(f"{d}*"))])
+    return R.fingerprint([folder_fingerprint(str(f)) for d in ([p['dataset']] if 'dataset' in p
+        else load_manifest().datasets) for f in sorted(data_root().glob(f"{d}*"))])
 
 # %% ../../nbs/reproduce/jobs.ipynb #d168d625
 class Outcome(NamedTuple):
@@ -203,14 +214,17 @@ def job_fingerprints(
 
 # %% ../../nbs/reproduce/jobs.ipynb #0a58fb71
 def _train(job, out, log):
-    flags = [w for n, v in job.parameters.items() for w in ([f"--{n.replace('_', '-')}"] if v is True else [f"--{n.replace('_', '-')}={v}"])]
-    p = subprocess.Popen([sys.executable, '-m', 'sparseattnnet.learn.run', *flags, f'--out={out}'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+    flags = [w for n, v in job.parameters.items() for w in ([f"--{n.replace('_', '-')}"] if v is True
+        else [f"--{n.replace('_', '-')}={v}"])]
+    p = subprocess.Popen([sys.executable, '-m', 'sparseattnnet.learn.run', *flags, f'--out={out}'],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
     said = collections.deque(maxlen=20)
     for line in p.stdout:
         said.append(line.rstrip())
         if log and 'epoch' not in line: log.write(line)
     if code := p.wait():
-        how = f'was killed by signal {-code}' + (' (out of memory?)' if code == -9 else '') if code < 0 else said[-1] if said else f'ended with status {code}'
+        how = f'was killed by signal {-code}' + (' (out of memory?)' if code == -9
+            else '') if code < 0 else said[-1] if said else f'ended with status {code}'
         raise JobFailed(f"{job.name}: {how}")
 
 def run_job(
@@ -224,7 +238,8 @@ def run_job(
     stamp.unlink(missing_ok=True)
     if job.run: _train(job, out, log)
     else: run_notebook(project_root()/job.notebook, out/'notebooks'/f'{job.name}.ipynb', job.parameters, log)
-    R.write_json(stamp, dict(fingerprint=print_, notebook=job.notebook, parameters=job.parameters, seconds=round(time.time() - t0, 1), artefacts=artefacts_of(out, job)))
+    R.write_json(stamp, dict(fingerprint=print_, notebook=job.notebook, parameters=job.parameters,
+        seconds=round(time.time() - t0, 1), artefacts=artefacts_of(out, job)))
 
 # %% ../../nbs/reproduce/jobs.ipynb #b52e1e63
 THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS')
@@ -243,7 +258,8 @@ def jobs_at_once(
     n:int=0, # cores; 0 looks
     memory:float=0., # free memory, GB; 0 looks
 )->int: # 1 to 4
-    "How many jobs a machine bears: a notebook starts on one core, whatever there is, and a training of a large net needs some GB. On a GPU one."
+    """How many jobs a machine bears: a notebook starts on one core, whatever there is, and a training of a large
+    net needs some GB. On a GPU one."""
     import torch
     psutil = needs('psutil', 'paper')
     if (device or ('cuda' if torch.cuda.is_available() else 'cpu')) == 'cuda': return 1
@@ -325,7 +341,8 @@ def sweep(
 )->int: # how many files were removed
     "Remove half-written files of processes that are gone; those of living ones stay."
     psutil = needs('psutil', 'paper')
-    gone = [p for p in out.rglob('.*.part') if (m := re.search(r'\.(\d+)\.part$', p.name)) and not psutil.pid_exists(int(m[1]))]
+    gone = [p for p in out.rglob('.*.part') if (m := re.search(r'\.(\d+)\.part$', p.name))
+        and not psutil.pid_exists(int(m[1]))]
     for p in gone: p.unlink(missing_ok=True)
     return len(gone)
 

@@ -44,17 +44,21 @@ def study_jobs(
     p = notebook_parameters(project_root()/job.notebook) | job.parameters
     arms = p.get('arms', '')
     if design == 'ksweep':
-        at = [s.strip() for s in p['shares'].split(',')] if p['shares'] else ['1/16', '1/4'] if p['profile'] == 'smoke' else SHARES
-        arms = ','.join([*(f'{w} {s}' for s in at for w in ('k', 'random') if (w, s) != ('random', '1')), 'coarse alone', 'dense CNN', 'dynamic k'])
+        at = [s.strip() for s in p['shares'].split(',')] if p['shares'] else ['1/16',
+            '1/4'] if p['profile'] == 'smoke' else SHARES
+        arms = ','.join([*(f'{w} {s}' for s in at for w in ('k', 'random') if (w, s) != ('random', '1')),
+            'coarse alone', 'dense CNN', 'dynamic k'])
     elif p['profile'] == 'smoke' and not arms: arms = 'random pixels, no contrast'
-    made = study_trainings(plan_arms(design, p.get('datasets') or p['dataset'], p['seeds'], p['profile'], p['share'], arms))
+    made = study_trainings(plan_arms(design, p.get('datasets') or p['dataset'], p['seeds'], p['profile'], p['share'],
+        arms))
     return [*made, dataclasses.replace(job, needs=(*job.needs, *(j.name for j in made)))]
 
 def study_trainings(
     planned:list[Planned], # runs of a study
 )->list[Job]: # one per run
     "The trainings of a study as jobs; two arms that are the same run are one job."
-    return [Job(f'arm_{run}', '', _said(q.spec), rough_seconds(q), 'arm', run=run) for run, q in {q.run: q for q in planned}.items()]
+    return [Job(f'arm_{run}', '', _said(q.spec), rough_seconds(q), 'arm', run=run) for run,
+        q in {q.run: q for q in planned}.items()]
 
 def _said(spec): return {f.name: v for f in dataclasses.fields(RunSpec) if (v := getattr(spec, f.name)) != f.default}
 
@@ -73,18 +77,27 @@ def publish(
     to:Path, # e.g. outputs/reference
     dirty:bool|None=None, # whether git sees changes; None asks it
 )->list[str]: # names of the files and runs that were published
-    "Put the artefacts of jobs into a store, and the runs that they name; raises ValueError for a changed checkout and for runs of one."
+    """Put the artefacts of jobs into a store, and the runs that they name; raises ValueError for a changed checkout
+    and for runs of one."""
     m, files, made = load_manifest(), {}, {}
-    if R.environment()['dirty'] if dirty is None else dirty: raise ValueError("git sees uncommitted changes: commit or stash them, then publish; a published result names the commit that made it")
+    if R.environment()['dirty'] if dirty is None else dirty:
+        raise ValueError("git sees uncommitted changes: commit or stash them, then publish; a published result names "
+            "the commit that made it")
     for j in jobs:
-        names = {n: out/f for f in R.read_json(out/'notebooks'/f'{j.name}.job.json')['artefacts'] if 'runs' not in Path(f).parts for n in published(m.jobs[j.kind], (f,))}
+        names = {n: out/f for f in R.read_json(out/'notebooks'/f'{j.name}.job.json')['artefacts']
+            if 'runs' not in Path(f).parts for n in published(m.jobs[j.kind], (f,))}
         files |= {n: f for n, f in names.items() if not n.endswith('.provenance.json')}
-        made |= {n.removesuffix('.provenance.json'): R.read_json(f) for n, f in names.items() if n.endswith('.provenance.json')}
+        made |= {n.removesuffix('.provenance.json'): R.read_json(f) for n,
+            f in names.items() if n.endswith('.provenance.json')}
     runs, kept = {r['run_id']: r for r in ST.load_runs(out)}, ST.stored_runs(to)
     named = {r for about in made.values() for r in about['runs']}
-    if lost := sorted(named - runs.keys() - kept.keys()): raise FileNotFoundError(f"run {lost[0]}: an artefact names it, but it lies neither in {out.name} nor in {to.name}; train it again")
+    if lost := sorted(named - runs.keys() - kept.keys()):
+        raise FileNotFoundError(
+            f"run {lost[0]}: an artefact names it, but it lies neither in {out.name} nor in {to.name}; train it again")
     new = [runs[r] for r in sorted(named & runs.keys())]
-    if bad := [r['run_id'] for r in new if r['environment']['dirty']]: raise ValueError(f"{bad[0]}, {len(bad)} of {len(new)} runs: trained from a checkout with uncommitted changes; train them again from a commit")
+    if bad := [r['run_id'] for r in new if r['environment']['dirty']]:
+        raise ValueError(f"{bad[0]}, {len(bad)} of {len(new)} runs: trained from a checkout with uncommitted changes; "
+            "train them again from a commit")
     for n, f in files.items(): _publish_file(f, to/n)
     ST.add_runs(to, new, tuple(r['run_id'] for r in new if _keeps_weights(m, r)))
     for about in made.values(): about['files'] = {n: R.sha256_file(to/n) for n in about['files'] if n in files}
@@ -110,7 +123,8 @@ def small_picture(
     "Write a PNG again with 256 colours of its own."
     from PIL import Image
     image = Image.open(source).convert('RGB')
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(target, 'PNG', optimize=True)
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(target, 'PNG',
+        optimize=True)
 
 # %% ../../nbs/reproduce/main.ipynb #39b377a9
 def remake(
@@ -121,11 +135,15 @@ def remake(
     """Train a published run again. Raises ValueError for a name that is not there and where today's code is of another
     version, FileNotFoundError outside a checkout."""
     found = ST.stored_runs(reference).get(run)
-    if found is None and not (reference/'runs.csv').exists(): checkout('the store of published runs, outputs/reference,')
+    if found is None and not (reference/'runs.csv').exists():
+        checkout('the store of published runs, outputs/reference,')
     if found is None: raise ValueError(f"run={run!r}: there is no such run in {reference.name}/runs.csv")
-    if found['code_version'] != CODE_VERSION: raise ValueError(f"{run} was trained by code version {found['code_version']}, this is {CODE_VERSION}: check out commit {found['environment']['commit']} to repeat it")
+    if found['code_version'] != CODE_VERSION:
+        raise ValueError(f"{run} was trained by code version {found['code_version']}, this is {CODE_VERSION}: check "
+            f"out commit {found['environment']['commit']} to repeat it")
     made = train_run(spec_of(found['spec']), out)
-    return {n: dict(published=found['test'][n], here=made['test'][n]) for n in ('accuracy', 'macro_f1')} | dict(same_name=made['run_id'] == run)
+    return {n: dict(published=found['test'][n], here=made['test'][n])
+        for n in ('accuracy', 'macro_f1')} | dict(same_name=made['run_id'] == run)
 
 # %% ../../nbs/reproduce/main.ipynb #d2d122a8
 def _row_of(job, out):
@@ -133,7 +151,8 @@ def _row_of(job, out):
     r = R.read_json(out/'runs'/(job.run or R.read_json(out/'notebooks'/f'{job.name}.run.json')['run_id'])/'record.json')
     k = f" · k {r['k']} ({100*r['share_of_pixels']:.1f} % of the image)" if r['preset'] else ''
     t = r['test']
-    return (f"{r['dataset']:6s} {model_label(r):26s} accuracy {100*t['accuracy']:.1f} % · macro-F1 {100*t['macro_f1']:.1f} % · {r['config']['recipe']['epochs']} epochs, {r['train_s']:.0f} s{k}"
+    return (f"{r['dataset']:6s} {model_label(r):26s} accuracy {100*t['accuracy']:.1f} % · macro-F1 "
+        f"{100*t['macro_f1']:.1f} % · {r['config']['recipe']['epochs']} epochs, {r['train_s']:.0f} s{k}"
         + (' · SIMULATED images' if r['simulated'] else ''))
 
 # %% ../../nbs/reproduce/main.ipynb #07afc5be
@@ -149,16 +168,21 @@ def parse_args(
         help='smoke is a rehearsal of a few minutes, quick (the default) trains a minute or two per model, '
             'full is the paper: days; converged is thirty epochs on its counts')
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
-    p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, bloodmnist, pbc, folder; default the first four')
+    p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, '
+        'bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)
-    p.add_argument('--models', default='', help='models, comma separated, e.g. sparseattnnet:corrected,resnet50@0 (seed 0 alone); default those of the manifest')
-    p.add_argument('--seeds', default='', help='seeds, comma separated; default those of the manifest: 0, in the full profile 0 to 4')
-    p.add_argument('--artefacts', default='', help='only these, comma separated: names in nbs/paper/manifest.toml, places in the paper (table 1, figure 9), train for the trainings alone, or all')
+    p.add_argument('--models', default='', help='models, comma separated, e.g. sparseattnnet:corrected,resnet50@0 '
+        '(seed 0 alone); default those of the manifest')
+    p.add_argument('--seeds', default='', help='seeds, comma separated; default those of the manifest: 0, in the full '
+        'profile 0 to 4')
+    p.add_argument('--artefacts', default='', help='only these, comma separated: names in nbs/paper/manifest.toml, '
+        'places in the paper (table 1, figure 9), train for the trainings alone, or all')
     p.add_argument('--study', default='', choices=('', *DESIGNS), help='train the runs of a study and draw nothing')
     p.add_argument('--arms', default='', help='of a study: names of arms or questions, comma separated; default all')
     p.add_argument('--share', type=float, default=1., help='of a study: multiplies the epochs of the profile')
     p.add_argument('--out', default='', help='folder for results, default outputs')
-    p.add_argument('--at-once', type=int, default=0, help='jobs at a time; 0: as many as cores and memory bear, at most 4; on a GPU 1')
+    p.add_argument('--at-once', type=int, default=0,
+        help='jobs at a time; 0: as many as cores and memory bear, at most 4; on a GPU 1')
     p.add_argument('--job', default='', help='run this one job of the plan, whatever the state of the others')
     p.add_argument('--remake', default='', metavar='RUN', help='train one published run again and compare')
     p.add_argument('--publish', action='store_true', help='put tables, figures and runs into outputs/reference')
@@ -166,37 +190,49 @@ def parse_args(
     p.add_argument('--options', action='store_true', help='write the names of the options of a run as JSON')
     return p.parse_args(argv)
 
-RUN_OPTIONS = tuple(n for n in SHARED if n not in ('dataset', 'folder', 'profile')) # the options of `make paper` that every run takes
+# the options of `make paper` that every run takes
+RUN_OPTIONS = tuple(n for n in SHARED if n not in ('dataset', 'folder', 'profile'))
 
 # %% ../../nbs/reproduce/main.ipynb #b76a7a31
 def _specs_of(a, data):
     names = a.datasets.split(',') if a.datasets else ['folder'] if data else load_manifest().datasets
-    if data and len(names) > 1: raise ValueError(f"data={a.data!r} came with {len(names)} data sets ({', '.join(names)}): one folder belongs to one set")
-    if a.simulator and len(names) > 1: raise ValueError(f"simulator={a.simulator!r} came with {len(names)} data sets: options belong to one simulator; name it with --datasets")
+    if data and len(names) > 1:
+        raise ValueError(f"data={a.data!r} came with {len(names)} data sets ({', '.join(names)}): one folder belongs "
+            "to one set")
+    if a.simulator and len(names) > 1:
+        raise ValueError(f"simulator={a.simulator!r} came with {len(names)} data sets: options belong to one "
+            "simulator; name it with --datasets")
     if data and not Path(data).exists(): raise FileNotFoundError(f"data={a.data!r}: there is no such folder or file")
     return [spec_of(vars(a), dataset=n.strip(), folder=data) for n in names]
 
 def _plan_of(a, out):
     words = lambda text: tuple(w.strip() for w in text.split(',') if w.strip())
-    if a.study: return study_trainings(plan_arms(a.study, a.datasets or 'opd', a.seeds or '0', a.profile, a.share, a.arms))
+    if a.study:
+        return study_trainings(plan_arms(a.study, a.datasets or 'opd', a.seeds or '0', a.profile, a.share, a.arms))
     data = str(Path(a.data).expanduser().resolve()) if a.data else ''
     for m in words(a.models): RunSpec(**dict(zip(('model', 'preset'), split_model(m))))
-    jobs = jobs_of(load_manifest(), tuple(_specs_of(a, data)), models=words(a.models), seeds=_seeds(words(a.seeds)), out=a.out and str(out), artefacts=words(a.artefacts))
+    jobs = jobs_of(load_manifest(), tuple(_specs_of(a, data)), models=words(a.models), seeds=_seeds(words(a.seeds)),
+        out=a.out and str(out), artefacts=words(a.artefacts))
     jobs = with_studies(jobs)
-    if a.job and a.job not in [j.name for j in jobs]: raise ValueError(f"job={a.job!r} is not in the plan of these arguments: there are {', '.join(j.name for j in jobs)}")
+    if a.job and a.job not in [j.name for j in jobs]:
+        raise ValueError(f"job={a.job!r} is not in the plan of these arguments: there are "
+            f"{', '.join(j.name for j in jobs)}")
     return jobs
 
 def _seeds(words):
-    if bad := [w for w in words if not w.isdecimal()]: raise ValueError(f"seeds: {bad[0]!r} is no whole number; expected e.g. 0,1,2")
+    if bad := [w for w in words if not w.isdecimal()]:
+        raise ValueError(f"seeds: {bad[0]!r} is no whole number; expected e.g. 0,1,2")
     return tuple(map(int, words))
 
 # %% ../../nbs/reproduce/main.ipynb #97c8369f
 def plan_json(
     jobs:list[Job], # in order
 )->str: # a list of objects
-    "The plan as JSON, for a scheduler that runs each job by `--job NAME`: names, needs, files, and what each depends on today."
+    """The plan as JSON, for a scheduler that runs each job by `--job NAME`: names, needs, files, and what each
+    depends on today."""
     kinds, prints = load_manifest().jobs, job_fingerprints(jobs)
-    return json.dumps([dataclasses.asdict(j) | dict(tag=j.tag, fingerprint=prints[j.name], patterns=kinds[j.kind].outputs if j.kind in kinds else ()) for j in jobs])
+    return json.dumps([dataclasses.asdict(j) | dict(tag=j.tag, fingerprint=prints[j.name],
+        patterns=kinds[j.kind].outputs if j.kind in kinds else ()) for j in jobs])
 
 # %% ../../nbs/reproduce/main.ipynb #824d0dda
 def main(
@@ -206,18 +242,22 @@ def main(
     a, t0, started = parse_args(argv), time.time(), False
     out = Path(a.out).resolve() if a.out else project_root()/'outputs'
     def each(job, ran, board):
-        if job.run or 'note_run' in job.parameters: board.write(f"→ {_row_of(job, out)}" + ('' if ran else ' · up to date'))
+        if job.run or 'note_run' in job.parameters:
+            board.write(f"→ {_row_of(job, out)}" + ('' if ran else ' · up to date'))
     try:
-        if a.at_once < 0: raise ValueError(f'at-once={a.at_once}: expected jobs at a time, or 0 for what the machine bears')
+        if a.at_once < 0:
+            raise ValueError(f'at-once={a.at_once}: expected jobs at a time, or 0 for what the machine bears')
         if a.options or a.remake:
-            print(json.dumps(RUN_OPTIONS) if a.options else json.dumps(remake(a.remake, out, project_root()/'outputs'/'reference'), indent=1))
+            print(json.dumps(RUN_OPTIONS) if a.options else json.dumps(remake(a.remake, out,
+                project_root()/'outputs'/'reference'), indent=1))
             return 0
         jobs = _plan_of(a, out)
         if a.plan:
             print(plan_json(jobs))
             return 0
         mine, started = [j for j in jobs if a.job in ('', j.name)], True
-        with terminable(): done = run_jobs(mine, out, sys.stderr.isatty(), each, 1 if a.job else a.at_once or jobs_at_once())
+        with terminable():
+            done = run_jobs(mine, out, sys.stderr.isatty(), each, 1 if a.job else a.at_once or jobs_at_once())
         return _close(out, mine, done, time.time() - t0, a.publish)
     except KeyboardInterrupt:
         print('\nStopped. Nothing is half-written; the same command goes on from here.')
@@ -230,21 +270,26 @@ def main(
 def _tell_where(out, jobs):
     near = lambda p: os.path.relpath(p) if not os.path.relpath(p).startswith('..') else str(p)
     for j in jobs:
-        if j.kind == 'table1': print('\n' + '\n'.join((out/'tables'/f'{j.name}.md').read_text(encoding='utf-8').split('\n\n')[:2]))
+        if j.kind == 'table1':
+            print('\n' + '\n'.join((out/'tables'/f'{j.name}.md').read_text(encoding='utf-8').split('\n\n')[:2]))
     print()
     for j in jobs:
         if j.outputs: print(f'{j.name:36s} {near(out/j.outputs[0])}')
-    for what, where in (('executed notebooks', 'notebooks'), ('runs: weights, predictions, records', 'runs')): print(f'{what:36s} {near(out/where)}')
+    for what, where in (('executed notebooks', 'notebooks'), ('runs: weights, predictions, records', 'runs')):
+        print(f'{what:36s} {near(out/where)}')
 
 def _close(out, jobs, done, seconds, to_reference):
     whole = [j for j in jobs if j.name not in done.failed and j.name not in done.held]
     _tell_where(out, whole)
     bad = len(done.failed) + len(done.held)
-    print(f"{done.ran} of {len(jobs)} jobs run, {len(jobs) - done.ran - len(done.held)} up to date, {len(done.failed)} failed, {len(done.held)} held back, {seconds/60:.1f} minutes")
+    print(f"{done.ran} of {len(jobs)} jobs run, {len(jobs) - done.ran - len(done.held)} up to date, {len(done.failed)} "
+        f"failed, {len(done.held)} held back, {seconds/60:.1f} minutes")
     for n, why in done.failed.items(): print(f'\nFAILED {n}: {why}')
     for n, lack in done.held.items(): print(f"\nNOT MADE {n}: it needs {', '.join(lack)}")
     if bad: print('\nThe same command runs again what failed, and only that.')
-    if to_reference and not bad: print(f"{len(publish([j for j in jobs if j.outputs], out, project_root()/'outputs'/'reference'))} files and runs published in outputs/reference")
+    if to_reference and not bad:
+        print(f"{len(publish([j for j in jobs if j.outputs], out, project_root()/'outputs'/'reference'))} files and "
+            "runs published in outputs/reference")
     elif to_reference: print('Nothing was published: a reference has no holes')
     return int(bad > 0)
 

@@ -27,23 +27,31 @@ def notebook_code(
     "The code of a notebook, without prose and outputs."
     return [_source(c) for c in json.loads(Path(path).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
 
+# %% ../../nbs/reproduce/runner.ipynb #620beac8
 def notebook_parameters(
     path:str|Path, # notebook
 )->dict: # parameter names and defaults
-    "The parameters of a notebook; raises ParameterError unless exactly one tagged cell holds literals, each used further down."
+    """The parameters of a notebook; raises ParameterError unless exactly one tagged cell holds literals, each used
+    further down."""
     nb, name = json.loads(Path(path).read_text(encoding='utf-8')), Path(path).name
     code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     tagged = [c for c in code if 'parameters' in c['metadata'].get('tags', [])]
-    if len(tagged) != 1: raise ParameterError(f"{name}: {len(tagged)} cells are tagged 'parameters', expected exactly one")
+    if len(tagged) != 1:
+        raise ParameterError(f"{name}: {len(tagged)} cells are tagged 'parameters', expected exactly one")
     out = {}
     for node in ast.parse(_source(tagged[0])).body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            raise ParameterError(f"{name}: line {node.lineno} of the parameters is {ast.unparse(node)!r}, expected 'name:type = literal'")
+            raise ParameterError(f"{name}: line {node.lineno} of the parameters is {ast.unparse(node)!r}, expected "
+                "'name:type = literal'")
         try: out[node.target.id] = ast.literal_eval(node.value)
-        except ValueError: raise ParameterError(f"{name}: {node.target.id} = {ast.unparse(node.value)}: expected a literal") from None
-    used = {n.id for c in code if c is not tagged[0] and not _source(c).startswith('%') for n in ast.walk(ast.parse(_source(c))) if isinstance(n, ast.Name)}
+        except ValueError:
+            raise ParameterError(f"{name}: {node.target.id} = {ast.unparse(node.value)}: expected a literal") from None
+    used = {n.id for c in code if c is not tagged[0] and not _source(c).startswith('%')
+        for n in ast.walk(ast.parse(_source(c))) if isinstance(n, ast.Name)}
     idle = sorted(set(out) - used - ({f.name for f in fields(RunSpec)} if 'spec_of' in used else set()))
-    if idle: raise ParameterError(f"{name}: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} never used: remove it, or use it")
+    if idle:
+        raise ParameterError(f"{name}: {', '.join(idle)} {'is' if len(idle) == 1 else 'are'} never used: remove it, or "
+            "use it")
     return out
 
 # %% ../../nbs/reproduce/runner.ipynb #da10447f
@@ -107,14 +115,16 @@ def run_notebook(
         if c.cell_type == 'code': c.outputs, c.execution_count = [], None
     nbformat.write(nb, clean)
     try:
-        papermill.execute_notebook(clean, part, parameters or {}, kernel_name='python3', progress_bar=False, start_timeout=600, cwd=str(path.parent),
+        papermill.execute_notebook(clean, part, parameters or {}, kernel_name='python3', progress_bar=False,
+            start_timeout=600, cwd=str(path.parent),
             stdout_file=log, stderr_file=None, log_output=False, extra_arguments=['--IPKernelApp.log_level=CRITICAL'])
         os.replace(part, output)
         output.with_name(f'{output.stem}.failed.ipynb').unlink(missing_ok=True)
     except (papermill.PapermillExecutionError, RuntimeError) as e:
         failed = output.with_name(f'{output.stem}.failed.ipynb')
         if part.exists(): os.replace(part, failed)
-        why = f"stopped in cell {e.cell_index}: {e.ename}: {e.evalue}" if hasattr(e, 'ename') else f"was cut off: {type(e).__name__}: {e}"
+        why = f"stopped in cell {e.cell_index}: {e.ename}: {e.evalue}" if hasattr(e,
+            'ename') else f"was cut off: {type(e).__name__}: {e}"
         raise JobFailed(f"{path.name} {why}\nThe half-run notebook is {failed}") from None
     finally:
         for f in (part, clean): f.unlink(missing_ok=True)

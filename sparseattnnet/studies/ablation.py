@@ -60,22 +60,27 @@ ARMS = {
     'random pixels': Arm('which', 'the selector finds better pixels than chance', 'worse', dict(select='random')),
     'intensity': Arm('which', 'the selector finds better pixels than contrast', 'worse', dict(select='intensity')),
     'centre': Arm('which', 'the selector finds better pixels than the middle', 'worse', dict(select='centre')),
-    'dynamic k': Arm('a', 'k that follows the loss beats fixed k of the same mean', 'better', dict(k_reading='symmetric'), k_path=(3/32, 1/32)),
-    'dynamic k (end)': Arm('a', 'k that follows the loss beats fixed k where it ends', 'better', dict(k_reading='symmetric'), 'half the pixels', k_path=(3/32, 1/32)),
+    'dynamic k': Arm('a', 'k that follows the loss beats fixed k of the same mean', 'better',
+    dict(k_reading='symmetric'), k_path=(3/32, 1/32)),
+    'dynamic k (end)': Arm('a', 'k that follows the loss beats fixed k where it ends', 'better',
+    dict(k_reading='symmetric'), 'half the pixels', k_path=(3/32, 1/32)),
     'coarse alone': Arm('b', 'the fine branch adds to the coarse one', 'worse', dict(use_fine=False, use_coarse=True)),
     'bare tokens': Arm('b', 'coarse features at a pixel help to read it', 'worse', dict(enrich=False)),
     'no gate': Arm('b', 'weighting tokens by coarse attention helps', 'worse', dict(gate=False)),
-    'selector unaided': Arm('b', "the task's gradient must reach the selector", 'worse', dict(enrich=False, gate=False)),
+    'selector unaided': Arm('b', "the task's gradient must reach the selector", 'worse',
+    dict(enrich=False, gate=False)),
     'both features': Arm('c', 'fusion with the coarse features helps', 'better', dict(use_coarse=True)),
     'no distillation': Arm('d', 'distillation helps', 'worse', dict(distill='none')),
-    'printed distillation': Arm('d', 'the mended distillation is better than Eqs. 18–19', 'worse', dict(distill='printed')),
+    'printed distillation': Arm('d', 'the mended distillation is better than Eqs. 18–19', 'worse',
+    dict(distill='printed')),
     'no contrast': Arm('e', 'the contrastive loss helps', 'worse', dict(contrastive='none')),
     'printed contrast': Arm('e', 'supervised contrast is better than Eq. 17', 'worse', dict(contrastive='printed')),
     'no focusing': Arm('e', 'focal focusing helps', 'worse', dict(gamma=0.)),
 }
 
 # %% ../../nbs/studies/ablation.ipynb #cdcc6929
-def _printed(tests, expects='worse', against='faithful', **changes): return Arm('printed', tests, expects, changes, against, 'faithful')
+def _printed(tests, expects='worse', against='faithful', **changes):
+    return Arm('printed', tests, expects, changes, against, 'faithful')
 
 ARMS |= {
     'faithful': Arm('reference', 'the method as printed', '', against='faithful', preset='faithful'),
@@ -122,27 +127,41 @@ def sweep_arms(
     shares:tuple[str, ...]=SHARES, # shares of the pixels
 )->dict[str, Arm]: # 'k 1/16', 'random 1/16', …, 'coarse alone', 'dense CNN', 'dynamic k'
     "Models at fixed k, learned and random pixels, and what to compare them with."
-    learned = {f'k {s}': Arm('few', 'accuracy at this k', 'no better', dict(k_share=share_of(s)), 'k 1/16') for s in shares}
-    random = {f'random {s}': Arm('which', 'the selector finds better pixels than chance', 'worse', dict(select='random', k_share=share_of(s)), f'k {s}') for s in shares if share_of(s) < 1}
+    learned = {f'k {s}': Arm('few', 'accuracy at this k', 'no better', dict(k_share=share_of(s)), 'k 1/16')
+        for s in shares}
+    random = {f'random {s}': Arm('which', 'the selector finds better pixels than chance', 'worse',
+        dict(select='random', k_share=share_of(s)), f'k {s}') for s in shares if share_of(s) < 1}
     return learned | random | {n: ARMS[n] for n in ('coarse alone', 'dense CNN', 'dynamic k')}
 
 # %% ../../nbs/studies/ablation.ipynb #be7e6efc
-FEWER = RC.SEEN['quick']['sparseattnnet']/RC.SEEN['quick']['sparseattnnet-edge'] # images that `corrected` sees, of those that `edge` sees
+# images that `corrected` sees, of those that `edge` sees
+FEWER = RC.SEEN['quick']['sparseattnnet']/RC.SEEN['quick']['sparseattnnet-edge']
 
 def edge_arms(
 )->dict[str, Arm]: # 'edge' and its neighbours, those of the first search, two dense networks, and 'corrected'
     "The ways down to a small and fast model; against `corrected`, as far as both saw augmented images or neither did."
-    down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge', passes=passes)
-    first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER, **dict(dim=48, head_dim=24) | changes)
+    down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge',
+        passes=passes)
+    first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER,
+        **dict(dim=48, head_dim=24) | changes)
     again = lambda tests, **how: replace(ARMS['corrected'], group='edge', tests=tests, expects='no better', **how)
-    return {'corrected': ARMS['corrected'], 'corrected on more images': again('more images change nothing', passes=1/FEWER), 'corrected augmented': again('turned and mirrored images change nothing', augment='on'),
-        'edge': down('a quarter of the resolution, three quarters of the channels and two thirds of the token width cost nothing'),
-        'edge augmented': replace(down('nor do they where both see turned and mirrored images'), augment='on', against='corrected augmented'),
-        'edge on fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER), 'edge with wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
-        'first: k 1/32': first('a quarter of the resolution, three quarters of the channels and half the pixels cost nothing', k_share=1/32),
-        'first: k 1/32 with 16 channels': first('more channels are not needed', 'no better', k_share=1/32, coarse_width=16), 'first: k 1/32 with 8 channels': first('two thirds of the channels cost nothing', k_share=1/32, coarse_width=8),
-        'first: k 1/16': first('more pixels are not needed', 'no better'), 'first: k 1/64': first('half the pixels again cost nothing', k_share=1/64),
-        'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better', 'no better', model='tiny_cnn')}
+    return {'corrected': ARMS['corrected'], 'corrected on more images': again('more images change nothing',
+        passes=1/FEWER), 'corrected augmented': again('turned and mirrored images change nothing', augment='on'),
+        'edge': down('a quarter of the resolution, three quarters of the channels and two thirds of the token width '
+        'cost nothing'),
+        'edge augmented': replace(down('nor do they where both see turned and mirrored images'), augment='on',
+        against='corrected augmented'),
+        'edge on fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER),
+        'edge with wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
+        'first: k 1/32': first(
+        'a quarter of the resolution, three quarters of the channels and half the pixels cost nothing', k_share=1/32),
+        'first: k 1/32 with 16 channels': first('more channels are not needed', 'no better', k_share=1/32,
+        coarse_width=16), 'first: k 1/32 with 8 channels': first('two thirds of the channels cost nothing',
+        k_share=1/32, coarse_width=8),
+        'first: k 1/16': first('more pixels are not needed', 'no better'),
+        'first: k 1/64': first('half the pixels again cost nothing', k_share=1/64),
+        'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better',
+        'no better', model='tiny_cnn')}
 
 # %% ../../nbs/studies/ablation.ipynb #7253edc6
 def choose_arms(
@@ -151,15 +170,19 @@ def choose_arms(
 )->dict[str, Arm]: # with every reference that a chosen arm needs
     "The arms of a study, references first; raises ValueError for a name that is neither an arm nor a question."
     if design not in DESIGNS: raise ValueError(f"design={design!r}: choose one of {', '.join(map(repr, DESIGNS))}")
-    every = {'one_at_a_time': ARMS, 'factorial': grid_arms(), 'ksweep': ARMS | sweep_arms(), 'edge': edge_arms()}[design]
+    every = {'one_at_a_time': ARMS, 'factorial': grid_arms(), 'ksweep': ARMS | sweep_arms(),
+        'edge': edge_arms()}[design]
     home = sweep_arms() if design == 'ksweep' else every
     asked = [a.strip() for a in arms.split(',') if a.strip()]
     for a in asked:
-        if a not in every and a not in QUESTIONS: raise ValueError(f"arms: {a!r} is neither an arm nor a question: choose from {', '.join((*QUESTIONS, *every))}")
+        if a not in every and a not in QUESTIONS:
+            raise ValueError(f"arms: {a!r} is neither an arm nor a question: choose from "
+                f"{', '.join((*QUESTIONS, *every))}")
     names = [n for n, a in home.items() if not asked or n in asked or (a.group in asked and a.group not in home)]
     if not names: raise ValueError(f"arms={arms!r}: no arm of the design {design!r} belongs to it")
     for _ in range(2): names += [every[n].against for n in names]
-    return dict(sorted(((n, every[n]) for n in dict.fromkeys(names)), key=lambda e: (e[1].group != 'reference', list(every).index(e[0]))))
+    return dict(sorted(((n, every[n]) for n in dict.fromkeys(names)),
+        key=lambda e: (e[1].group != 'reference', list(every).index(e[0]))))
 
 # %% ../../nbs/studies/ablation.ipynb #89e7d15f
 class Planned(NamedTuple):
@@ -208,8 +231,10 @@ def plan_arms(
         n, (_, H, W) = len(data[1].indices(data[0])['train']), data[0].shape
         for name, arm in chosen.items():
             spec = arm_spec(arm, d, seed, profile, share, n, H*W)
-            epochs = spec.epochs or RC.make_recipe(spec.model, arm.preset if arm.model == 'sparseattnnet' else '', profile, d, n, H*W).epochs
-            out.append(Planned(name, spec, name_run(spec, data, lambda line: None)[0], epochs, round(epochs*n*H*W/135**2)))
+            epochs = spec.epochs or RC.make_recipe(spec.model, arm.preset if arm.model == 'sparseattnnet' else '',
+                profile, d, n, H*W).epochs
+            out.append(Planned(name, spec, name_run(spec, data, lambda line: None)[0], epochs,
+                round(epochs*n*H*W/135**2)))
     return out
 
 # %% ../../nbs/studies/ablation.ipynb #986e86cb
@@ -265,9 +290,11 @@ def plan_table(
 ): # DataFrame, one row a data set and arm
     "What a study needs: arms, runs, runs that are missing, rough minutes of those."
     pd = needs('pandas', 'paper')
-    f = pd.DataFrame([dict(data=dataset_key(p.spec), arm=p.arm, epochs=p.epochs, runs=1, missing=int(p.run not in records),
+    f = pd.DataFrame([dict(data=dataset_key(p.spec), arm=p.arm, epochs=p.epochs, runs=1,
+        missing=int(p.run not in records),
         minutes=rough_seconds(p)/60*(p.run not in records)) for p in planned])
-    t = f.groupby(['data', 'arm'], sort=False).agg(epochs=('epochs', 'first'), runs=('runs', 'sum'), missing=('missing', 'sum'), minutes=('minutes', 'sum'))
+    t = f.groupby(['data', 'arm'], sort=False).agg(epochs=('epochs', 'first'), runs=('runs', 'sum'),
+        missing=('missing', 'sum'), minutes=('minutes', 'sum'))
     return t.round({'minutes': 1}).reset_index()
 
 # %% ../../nbs/studies/ablation.ipynb #03d71684
@@ -283,11 +310,14 @@ def train_missing(
     for i, (run, p) in enumerate(todo.items(), 1):
         try:
             with _quiet(): made = train_run(p.spec, out, show=show)
-            if made['run_id'] != run: raise ValueError(f"the run is called {made['run_id']}, {run} was planned: code or data changed meanwhile, plan anew")
+            if made['run_id'] != run:
+                raise ValueError(
+                    f"the run is called {made['run_id']}, {run} was planned: code or data changed meanwhile, plan anew")
             records[run], result = made, f"accuracy {100*made['test']['accuracy']:.1f} %, {made['train_s']:.0f} s"
         except Exception as e: failed[run] = result = f'{type(e).__name__}: {e}'
         left = seconds_left([q for q in todo.values() if q.run not in failed], records)
-        say(f"[{i}/{len(todo)}] {dataset_key(p.spec)} · seed {p.spec.seed} · {p.arm}: {'FAILED, ' if run in failed else ''}{result} · about {math.ceil(left/60)} min left")
+        say(f"[{i}/{len(todo)}] {dataset_key(p.spec)} · seed {p.spec.seed} · {p.arm}: "
+            f"{'FAILED, ' if run in failed else ''}{result} · about {math.ceil(left/60)} min left")
     return failed
 
 # %% ../../nbs/studies/ablation.ipynb #0f3ebdd3
@@ -300,18 +330,22 @@ def compare_runs(
     b:dict[int, dict], # records of its reference by seed
     out:Path, # folder for results, for the predictions of records that don't name their own as `folder`
     level:float=.95, # confidence level
-): # two Comparisons (over seeds, over images) in points of accuracy, and the differences by seed; None without a common seed
+): # Comparisons over seeds, over images, in points; differences by seed; None without a common seed
     "Arm minus reference, over the seeds that both have."
     from sparseattnnet.judge.statistics import paired_over_images, paired_over_seeds
     from sparseattnnet.judge.tables import overlap
     seeds = sorted(a.keys() & b.keys())
     if not seeds: return None
     for s in seeds:
-        if a[s]['split_hash'] != b[s]['split_hash']: raise ValueError(f"seed {s}: {a[s]['run_id']} and {b[s]['run_id']} were tested on different splits and cannot be paired")
+        if a[s]['split_hash'] != b[s]['split_hash']:
+            raise ValueError(f"seed {s}: {a[s]['run_id']} and {b[s]['run_id']} were tested on different splits and "
+                "cannot be paired")
     acc = [[100*r[s]['test']['accuracy'] for s in seeds] for r in (a, b)]
-    right = [(x, y, i) for s in seeds for u, v in ((_right(a[s], out), _right(b[s], out)),) for i, x in u.items() for y in (v[i],)]
+    right = [(x, y, i) for s in seeds for u, v in ((_right(a[s], out), _right(b[s], out)),) for i,
+        x in u.items() for y in (v[i],)]
     images = paired_over_images(*([t[j] for t in right] for j in (0, 1)), level=level, groups=[t[2] for t in right])
-    return paired_over_seeds(*acc, level=level, overlap=overlap([(a[s], b[s]) for s in seeds])), images, [x - y for x, y in zip(*acc)]
+    return paired_over_seeds(*acc, level=level, overlap=overlap([(a[s], b[s]) for s in seeds])), images, [x - y for x,
+        y in zip(*acc)]
 
 # %% ../../nbs/studies/ablation.ipynb #35fc251c
 def trained_run(
@@ -337,10 +371,12 @@ def claim_of(
     if verdict is None: return None
     if verdict not in ('better', 'worse') and not verdict.startswith('equal'): return 'undecided'
     if expects.startswith('no '): return 'contradicted' if verdict == expects[3:] else 'supported'
-    return 'no effect that matters' if verdict.startswith('equal') else 'supported' if verdict == expects else 'contradicted'
+    return 'no effect that matters' if verdict.startswith(
+        'equal') else 'supported' if verdict == expects else 'contradicted'
 
 # %% ../../nbs/studies/ablation.ipynb #3deffa38
-COLUMNS = ('data', 'arm', 'question', 'tests', 'changes', 'against', 'accuracy', 'sd', 'n', 'k', 'mean_k', 'difference', 'low', 'high', 'p', 'p_holm', 'verdict', 'claim',
+COLUMNS = ('data', 'arm', 'question', 'tests', 'changes', 'against', 'accuracy', 'sd', 'n', 'k', 'mean_k', 'difference',
+    'low', 'high', 'p', 'p_holm', 'verdict', 'claim',
     'low_images', 'high_images', 'p_images', 'by_seed', 'profile', 'simulated', 'runs')
 
 def _of_arms(planned, records):
@@ -352,14 +388,18 @@ def _of_arms(planned, records):
 def _row(data, name, arm, mine, against, out, margin):
     from statistics import mean, stdev
     r, acc = list(mine.values()), [100*x['test']['accuracy'] for x in mine.values()]
-    row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests, against=arm.against, n=len(r),
-        changes=json.dumps(arm.changes) if arm.changes else arm.model if arm.model != 'sparseattnnet' else '', accuracy=mean(acc), sd=stdev(acc) if len(r) > 1 else None,
+    row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests,
+        against=arm.against, n=len(r),
+        changes=json.dumps(arm.changes) if arm.changes else arm.model if arm.model != 'sparseattnnet' else '',
+        accuracy=mean(acc), sd=stdev(acc) if len(r) > 1 else None,
         profile=r[0]['profile'], simulated=r[0]['simulated'], runs=' '.join(x['run_id'] for x in r))
-    if r[0]['preset'] and r[0]['config']['model']['use_fine']: row |= dict(k=mean(x['k'] for x in r), mean_k=mean(mean(x['k_per_epoch']) for x in r))
+    if r[0]['preset'] and r[0]['config']['model']['use_fine']:
+        row |= dict(k=mean(x['k'] for x in r), mean_k=mean(mean(x['k_per_epoch']) for x in r))
     found = None if name == arm.against else compare_runs(mine, against, out)
     if found:
         seeds, images, by_seed = found
-        row |= dict(difference=seeds.difference, low=seeds.low, high=seeds.high, p=seeds.p, by_seed=' '.join(f'{d:+.2f}' for d in by_seed),
+        row |= dict(difference=seeds.difference, low=seeds.low, high=seeds.high, p=seeds.p,
+            by_seed=' '.join(f'{d:+.2f}' for d in by_seed),
             low_images=images.low, high_images=images.high, p_images=images.p, verdict=seeds)
     return row
 
@@ -376,7 +416,8 @@ def ablation_table(
     from sparseattnnet.judge.statistics import holm, judge
     by, rows = _of_arms(planned, records), []
     for data in dict.fromkeys(d for d, _ in by):
-        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out, margin) for n, a in arms.items() if (data, n) in by]
+        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out, margin) for n,
+            a in arms.items() if (data, n) in by]
         for row, p in zip(mine, holm([row['p'] for row in mine])):
             row['p_holm'] = p
             if row['verdict']: row['verdict'] = judge(row['verdict']._replace(p=p), margin)
@@ -399,10 +440,13 @@ def main_effects(
         cells = {n: by.get((data, n), {}) for n in grid_arms()}
         seeds = sorted(set.intersection(*(set(c) for c in cells.values())))
         for i, factor in enumerate(FACTORS if seeds else ()):
-            with_, without = ([sum(100*c[s]['test']['accuracy'] for n, c in cells.items() if n[i] == sign)/(len(cells)//2) for s in seeds] for sign in '+-')
+            with_, without = ([sum(100*c[s]['test']['accuracy'] for n,
+                c in cells.items() if n[i] == sign)/(len(cells)//2) for s in seeds] for sign in '+-')
             same = [(cells['+-++'][s],)*2 for s in seeds]
-            rows.append(dict(data=data, factor=factor, comparison=paired_over_seeds(with_, without, overlap=overlap(same))))
+            rows.append(dict(data=data, factor=factor,
+                comparison=paired_over_seeds(with_, without, overlap=overlap(same))))
     for row, p in zip(rows, holm([row['comparison'].p for row in rows])):
         c = row.pop('comparison')
-        row |= dict(effect=c.difference, low=c.low, high=c.high, p=c.p, p_holm=p, seeds=c.n, verdict=judge(c._replace(p=p), margin))
+        row |= dict(effect=c.difference, low=c.low, high=c.high, p=c.p, p_holm=p, seeds=c.n,
+            verdict=judge(c._replace(p=p), margin))
     return pd.DataFrame(rows, columns=('data', 'factor', 'effect', 'low', 'high', 'p', 'p_holm', 'seeds', 'verdict'))

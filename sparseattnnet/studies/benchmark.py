@@ -50,7 +50,8 @@ class Rival:
     @property
     def name(self)->str:
         "A name that tells it from its rivals."
-        changed = ''.join(f', {n} = {v:.4g}' if isinstance(v, float) else f', {n} = {v}' for n, v in json.loads(self.changes or '{}').items())
+        changed = ''.join(f', {n} = {v:.4g}' if isinstance(v, float) else f', {n} = {v}' for n,
+            v in json.loads(self.changes or '{}').items())
         k = f', k = {self.k:,}' if self.k else ', own k' if self.preset else ''
         return model_label(asdict(self)) + (', to the letter' if self.literal else '') + k + changed
 
@@ -67,11 +68,14 @@ def build_rival(
     seed:int=0, # seed of the initial weights
 )->nn.Module: # in evaluation mode; it has `in_channels`
     "Build a network with random weights: its speed does not depend on them. ValueError for an unknown name."
-    if rival.model in ALL_BASELINES: return build_baseline(rival.model, classes, seed=seed, channels=rival.channels).eval()
-    if rival.model != 'sparseattnnet': raise ValueError(f"model={rival.model!r}: expected sparseattnnet, or one of {', '.join(ALL_BASELINES)}")
+    if rival.model in ALL_BASELINES:
+        return build_baseline(rival.model, classes, seed=seed, channels=rival.channels).eval()
+    if rival.model != 'sparseattnnet':
+        raise ValueError(f"model={rival.model!r}: expected sparseattnnet, or one of {', '.join(ALL_BASELINES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = SparseAttnNet(preset(rival.preset, channels=rival.channels, classes=classes, literal=rival.literal, **json.loads(rival.changes or '{}'))).eval()
+        net = SparseAttnNet(preset(rival.preset, channels=rival.channels, classes=classes, literal=rival.literal,
+            **json.loads(rival.changes or '{}'))).eval()
     net.in_channels = rival.channels
     return net
 
@@ -90,7 +94,8 @@ def front_changes(
 )->dict: # fields of a preset, set differently
     "How training changes a preset for a modality."
     seen = types.SimpleNamespace(modality=modality, shape=(1, 8, 8), class_names=('a', 'b'), stacked=False)
-    own, plain = (config_to_dict(c) for c in (config_for('corrected', seen), preset('corrected', channels=1, classes=2)))
+    own, plain = (config_to_dict(c) for c in (config_for('corrected', seen),
+        preset('corrected', channels=1, classes=2)))
     return {n: v for n, v in own.items() if v != plain[n]}
 
 # %% ../../nbs/studies/benchmark.ipynb #541ba096
@@ -108,7 +113,8 @@ def rival_counts(
         n = count_all(net, torch.rand(1, m.in_channels, side, side), rival_k(r, m, side))
         return sum(p.numel() for p in m.parameters()), {c: n[c]['macs'] if c in n else None for c in COUNTERS}
     (params, macs), (params_3ch, macs_3ch) = count(rival), count(replace(rival, channels=3))
-    return dict(params=params, **{f'macs_{c}': v for c, v in macs.items()}, params_3ch=params_3ch, macs_thop_3ch=macs_3ch['thop'])
+    return dict(params=params, **{f'macs_{c}': v for c, v in macs.items()}, params_3ch=params_3ch,
+        macs_thop_3ch=macs_3ch['thop'])
 
 # %% ../../nbs/studies/benchmark.ipynb #1fea8e13
 def torch_engine(
@@ -184,7 +190,8 @@ def median_interval(
 )->tuple: # median, low, high; low and high None below five rounds
     "The median and its percentile bootstrap interval over rounds."
     v = np.asarray(values, float)
-    if v.ndim != 1 or not len(v): raise ValueError(f"values of shape {v.shape}: expected (n,), one value a round, n ≥ 1")
+    if v.ndim != 1 or not len(v):
+        raise ValueError(f"values of shape {v.shape}: expected (n,), one value a round, n ≥ 1")
     if len(v) < 5: return float(np.median(v)), None, None
     medians = np.median(v[np.random.default_rng(seed).integers(len(v), size=(draws, len(v)))], axis=1)
     return float(np.median(v)), *(float(q) for q in np.quantile(medians, [(1 - level)/2, (1 + level)/2]))
@@ -239,7 +246,9 @@ def thread_counts(
     "Numbers of CPU threads; ValueError for what is none, or is more than there are cores."
     names = [t.strip() for t in (threads or ('1' if profile == 'smoke' else '1,all')).split(',')]
     odd = [t for t in names if t != 'all' and not (t.isdigit() and 1 <= int(t) <= cores())]
-    if odd: raise ValueError(f"threads={odd[0]!r}: expected 'all', or a number from 1 to {cores()}, the cores that this process may use")
+    if odd:
+        raise ValueError(f"threads={odd[0]!r}: expected 'all', or a number from 1 to {cores()}, the cores that this "
+            "process may use")
     return sorted({cores() if t == 'all' else int(t) for t in names})
 
 # %% ../../nbs/studies/benchmark.ipynb #9947be4e
@@ -253,16 +262,22 @@ def make_settings(
     "All settings of a profile. ValueError names what is unknown or missing."
     if profile not in PROFILES: raise ValueError(f"profile={profile!r}: expected one of {', '.join(PROFILES)}")
     devices = devices or (('cpu', 'cuda') if torch.cuda.is_available() else ('cpu',))
-    for value, known, name in [(e, ENGINES, 'engine') for e in engines] + [(d, ('cpu', 'cuda'), 'device') for d in devices]:
+    for value, known, name in [(e, ENGINES, 'engine') for e in engines] + [(d, ('cpu', 'cuda'), 'device')
+        for d in devices]:
         if value not in known: raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
-    if 'cuda' in devices and not torch.cuda.is_available(): raise ValueError("device='cuda': this machine or this PyTorch has no CUDA; leave it out, or install a CUDA build")
+    if 'cuda' in devices and not torch.cuda.is_available():
+        raise ValueError("device='cuda': this machine or this PyTorch has no CUDA; leave it out, or install a CUDA "
+            "build")
     rounds, out = PROFILES[profile], []
     for b in batches or tuple(rounds):
         if b < 1: raise ValueError(f"batch={b}: expected at least 1")
         how = rounds.get(b) or rounds[max(rounds) if b > 8 else min(rounds)]
         for e in engines:
-            if 'cpu' in devices: out += [(Setting(e, 'cpu', 'float32', t, b), *how) for t in thread_counts(threads, profile)]
-            if 'cuda' in devices: out += [(Setting(e, 'cuda', d, torch.get_num_threads(), b, x), *how) for d in ('float32', 'bfloat16') for x in (False, True)]
+            if 'cpu' in devices:
+                out += [(Setting(e, 'cpu', 'float32', t, b), *how) for t in thread_counts(threads, profile)]
+            if 'cuda' in devices:
+                out += [(Setting(e, 'cuda', d, torch.get_num_threads(), b, x), *how) for d in ('float32', 'bfloat16')
+                    for x in (False, True)]
     return out
 
 # %% ../../nbs/studies/benchmark.ipynb #e1ae335c
@@ -274,8 +289,10 @@ def environment_card(
     device = 'cuda' if any(s.device == 'cuda' for s in settings) else 'cpu'
     load = getattr(os, 'getloadavg', lambda: (None,))()[0]
     return R.environment(device) | dict(
-        engines=sorted({s.engine for s in settings}), dtypes=sorted({s.dtype for s in settings}), threads_timed=sorted({s.threads for s in settings}),
-        cpu_capability=torch.backends.cpu.get_cpu_capability(), load_before=load, layout='channels_last', images='uniform random', seed=seed,
+        engines=sorted({s.engine for s in settings}), dtypes=sorted({s.dtype for s in settings}),
+        threads_timed=sorted({s.threads for s in settings}),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(), load_before=load, layout='channels_last',
+        images='uniform random', seed=seed,
         tf32_convolutions=torch.backends.cudnn.allow_tf32, tf32_products=torch.backends.cuda.matmul.allow_tf32,
         date=datetime.date.today().isoformat())
 
@@ -325,9 +342,11 @@ def run_setting(
     ks = {n: rival_k(r, m, side) for n, (r, m, _) in built.items()}
     calls = {n: timed_call(m, ks[n], setting, side, seed) for n, (_, m, _) in built.items()}
     with cpu_threads(setting.threads):
-        times = time_rounds(calls, repeats, lead, 2, seed, timer or (cuda_timer() if setting.device == 'cuda' else wall_timer()), tick)
+        times = time_rounds(calls, repeats, lead, 2, seed,
+            timer or (cuda_timer() if setting.device == 'cuda' else wall_timer()), tick)
     references = {r.model: n for n, (r, _, _) in built.items() if r.model in REFERENCES}
-    return [dict(name=n, model=r.model, preset=r.preset, literal=r.literal, **asdict(setting), k=ks[n], channels=m.in_channels, side=side,
+    return [dict(name=n, model=r.model, preset=r.preset, literal=r.literal, **asdict(setting), k=ks[n],
+        channels=m.in_channels, side=side,
                  **summarise(times, n, setting.batch, references), **c) for n, (r, m, c) in built.items()]
 
 # %% ../../nbs/studies/benchmark.ipynb #aba181d6
@@ -352,15 +371,18 @@ def benchmark(
     progress = Progress(sum(n*weight(s) for s, n, _ in settings), title='timing', show=show)
     built, rows = {r.name: (r, build_rival(r, classes, seed), rival_counts(r, side, classes)) for r in rivals}, []
     try:
-        for s, n, lead in settings: rows += run_setting(built, s, n, lead, side, seed, timer, lambda: progress.tick(weight(s)))
+        for s, n, lead in settings:
+            rows += run_setting(built, s, n, lead, side, seed, timer, lambda: progress.tick(weight(s)))
     finally:
         if progress.bar: progress.bar.close()
     return dict(profile=profile, environment=card, rows=rows)
 
 # %% ../../nbs/studies/benchmark.ipynb #f73e9868
-ROW_FIELDS = ('name', 'model', 'preset', 'literal', 'engine', 'device', 'dtype', 'threads', 'batch', 'transfers', 'k', 'channels', 'side', 'repeats',
+ROW_FIELDS = ('name', 'model', 'preset', 'literal', 'engine', 'device', 'dtype', 'threads', 'batch', 'transfers', 'k',
+    'channels', 'side', 'repeats',
     'images_per_s', 'images_per_s_low', 'images_per_s_high', 'p50_ms', 'p95_ms', 'p99_ms', 'quantiles_ms',
-    *(f'ratio_{r}{e}' for r in REFERENCES for e in ('', '_low', '_high')), 'params', *(f'macs_{c}' for c in COUNTERS), 'params_3ch', 'macs_thop_3ch')
+    *(f'ratio_{r}{e}' for r in REFERENCES for e in ('', '_low', '_high')), 'params', *(f'macs_{c}' for c in COUNTERS),
+    'params_3ch', 'macs_thop_3ch')
 CARD_MUST = ('cpu', 'cores', 'gpu', 'torch', 'threads_timed', 'dtypes', 'load_before', 'date', 'commit')
 
 def check_benchmark(
@@ -371,10 +393,14 @@ def check_benchmark(
     if not isinstance(record, dict): raise ValueError(f"{source}: a {type(record).__name__}, expected a dict")
     faults = [f'{k} is missing' for k in ('profile', 'environment', 'rows') if k not in record]
     faults += [f'environment.{k} is missing' for k in CARD_MUST if k not in record.get('environment', {})]
-    faults += [f'rows[{i}].{k} is missing' for i, r in enumerate(record.get('rows', ())) for k in ROW_FIELDS if k not in r]
+    faults += [f'rows[{i}].{k} is missing' for i,
+        r in enumerate(record.get('rows', ())) for k in ROW_FIELDS if k not in r]
     if not faults and not record['rows']: faults = ['rows is empty']
-    if not faults and any(r['device'] == 'cuda' for r in record['rows']) and not record['environment']['gpu']: faults = ['rows on cuda, but environment.gpu is empty']
-    if faults: raise ValueError(f"{source} is no benchmark record: {'; '.join(faults[:5])}{' …' if len(faults) > 5 else ''}; measure again")
+    if not faults and any(r['device'] == 'cuda' for r in record['rows']) and not record['environment']['gpu']:
+        faults = ['rows on cuda, but environment.gpu is empty']
+    if faults:
+        raise ValueError(f"{source} is no benchmark record: {'; '.join(faults[:5])}{' …' if len(faults) > 5 else ''}; "
+            "measure again")
     return record
 
 def load_benchmark(
@@ -388,18 +414,22 @@ def check_presets(
     record:dict, # a benchmark record
     source:str='record', # what to call it in the message
 )->dict: # the record, unchanged
-    "Raise ValueError where a row of ours has other parameters, or another k of its own, than the preset of that name has today."
+    """Raise ValueError where a row of ours has other parameters, or another k of its own, than the preset of that
+    name has today."""
     def same(r):
         rival = Rival(**{f.name: r[f.name] for f in fields(Rival) if f.name in r and f.name != 'k'})
         model = build_rival(rival)
-        return sum(p.numel() for p in model.parameters()) == r['params'] and (r['name'] != rival.name or r['k'] == rival_k(rival, model, r['side']))
+        return sum(p.numel() for p in model.parameters()) == r['params'] and (r['name'] != rival.name
+            or r['k'] == rival_k(rival, model, r['side']))
     one_each = {r['name']: r for r in record['rows'] if r['model'] == 'sparseattnnet'}
     if old := [n for n, r in one_each.items() if not same(r)]:
-        raise ValueError(f"{source} timed {', '.join(old)} with other parameters or another k than the preset has today: measure again")
+        raise ValueError(f"{source} timed {', '.join(old)} with other parameters or another k than the preset has "
+            "today: measure again")
     return record
 
 # %% ../../nbs/studies/benchmark.ipynb #67726b65
-SPEED_VERDICTS = ('not measured', 'not comparable: smoke profile', 'not comparable: not a batch of 64', 'slower than the rival', 'no difference shown',
+SPEED_VERDICTS = ('not measured', 'not comparable: smoke profile', 'not comparable: not a batch of 64',
+    'slower than the rival', 'no difference shown',
     "faster, by less than the paper's ratio", "agrees with the paper's ratio", "faster, by more than the paper's ratio")
 
 def speed_verdict(
@@ -495,7 +525,9 @@ def main(
         print(f"{p.prog}: error: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
     R.write_json(a.out, check_benchmark(record))
-    for r in record['rows']: print(f"{r['device']:5s} {r['dtype']:9s} {r['threads']:2d} thread(s)  batch {r['batch']:3d}  {r['name']:48s} {r['images_per_s']:10.1f} images/s")
+    for r in record['rows']:
+        print(f"{r['device']:5s} {r['dtype']:9s} {r['threads']:2d} thread(s)  batch {r['batch']:3d}  {r['name']:48s} "
+            f"{r['images_per_s']:10.1f} images/s")
     print(f"{len(record['rows'])} rows in {a.out}, {record['environment']['gpu'] or record['environment']['cpu']}")
     return 0
 

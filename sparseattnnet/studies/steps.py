@@ -38,7 +38,8 @@ class Learner:
     def step(self)->dict[str, float]: # the losses
         "One step of the training loop."
         progress = types.SimpleNamespace(tick=lambda n: None)
-        losses, *_ = T._train_epoch(self.model, self.mean, self.opt, [(self.b, self.x)], self.y, self.alpha, None, self.k, False, self.device, 0, progress,
+        losses, *_ = T._train_epoch(self.model, self.mean, self.opt, [(self.b, self.x)], self.y, self.alpha, None,
+            self.k, False, self.device, 0, progress,
             [f'image {i}' for i in self.b])
         return losses
 
@@ -69,7 +70,8 @@ def taken_apart(
     return laps
 
 # %% ../../nbs/studies/steps.ipynb #a285493e
-LEARNERS = (Rival('sparseattnnet', 'faithful'), Rival('sparseattnnet', 'faithful', PAPER_K), Rival('sparseattnnet', 'corrected'), Rival('sparseattnnet', 'edge'),
+LEARNERS = (Rival('sparseattnnet', 'faithful'), Rival('sparseattnnet', 'faithful', PAPER_K),
+    Rival('sparseattnnet', 'corrected'), Rival('sparseattnnet', 'edge'),
     Rival('resnet50'), Rival('mobilenet_v2'), Rival('dense_cnn'))
 PARTS = ('forward', 'losses', 'backward', 'AdamW', 'running mean')
 
@@ -89,7 +91,8 @@ def train_rounds(
         apart = {n: [taken_apart(l) for _ in range(max(1, repeats//2))] for n, l in learners.items()}
     known = {r.model: r.name for r in rivals if r.model in B.REFERENCES}
     part = lambda n: {p: 1e3*float(np.median([a[p] for a in apart[n]])) for p in PARTS}
-    return [asdict(r) | dict(name=r.name, batch=batch, side=side, threads=threads, k=learners[r.name].k, parts_ms=part(r.name), **B.summarise(times, r.name, batch, known)) for r in rivals]
+    return [asdict(r) | dict(name=r.name, batch=batch, side=side, threads=threads, k=learners[r.name].k,
+        parts_ms=part(r.name), **B.summarise(times, r.name, batch, known)) for r in rivals]
 
 # %% ../../nbs/studies/steps.ipynb #3af5fe03
 def costly_operators(
@@ -103,4 +106,5 @@ def costly_operators(
         for _ in range(calls): call()
     found = sorted(p.key_averages(), key=lambda e: -e.self_cpu_time_total)
     whole = sum(e.self_cpu_time_total for e in found)
-    return [dict(operator=e.key, calls=round(e.count/calls), ms=e.self_cpu_time_total/calls/1e3, share=e.self_cpu_time_total/whole) for e in found[:top]]
+    return [dict(operator=e.key, calls=round(e.count/calls), ms=e.self_cpu_time_total/calls/1e3,
+        share=e.self_cpu_time_total/whole) for e in found[:top]]
