@@ -57,7 +57,7 @@ SEEN = { # images of 135 × 135 a run may see; None: 150 epochs
     'full': None, 'converged': None}
 CONVERGED = 30 # epochs of the profile `converged`
 PEAK = 2e-3 # largest learning rate of the short profiles
-FINE_TUNING = dict(epochs=8, lr=5e-4) # `converged`, for a network that starts from ImageNet weights
+FINE_TUNING = dict(epochs=8, lr=1e-3) # `converged`, for a network that starts from ImageNet weights
 
 def make_recipe(
     model:str, # sparseattnnet or a baseline
