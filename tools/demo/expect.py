@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What Python says about the cells of the demonstration, for its tests: probabilities, pixels, resized images, times.
 
-    python tools/demo/expect.py build/demo FOLDER    writes expected.json, and the files that the tests drop"""
+    python tools/demo/expect.py build/demo FOLDER             writes expected.json, and the files that the tests drop
+    python tools/demo/expect.py build/demo FOLDER asked.json  probabilities for given cells and pixels, into asked.json"""
 import json
 import statistics
 import sys
@@ -85,4 +86,22 @@ def main(demo, to):
     (to/'expected.json').write_text(json.dumps(dict(cells=cells, resized=resized, times=times)), encoding='utf-8')
 
 
-if __name__ == '__main__': main(Path(sys.argv[1]), Path(sys.argv[2]))
+@torch.inference_mode()
+def from_pixels(demo, asked):
+    "Probabilities when the network reads the pixels that it is told to read."
+    data = json.loads((demo/'data.json').read_text(encoding='utf-8'))
+    model, out = load(data['run_id']), []
+    for a in json.loads(asked.read_text()):
+        x = model.prepare(open_raw(model, demo/data['cells'][a['cell']]['file'])[None])
+        net, idx = model.net, torch.tensor(a['pixels'])[None]
+        m = net.coarse(x)
+        gate = m.attention.flatten(1).gather(1, idx) if net.config.gate else None
+        z, _ = net.fine(net.embed(net.tokens(x, idx, m.features)), gate)
+        out.append(net.classify(torch.cat([z, m.z], 1) if net.config.use_coarse else z).double().softmax(1)[0].tolist())
+    asked.write_text(json.dumps(out))
+
+
+if __name__ == '__main__':
+    demo, to, *asked = map(Path, sys.argv[1:])
+    if asked: from_pixels(demo, asked[0])
+    else: main(demo, to)

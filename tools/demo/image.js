@@ -61,7 +61,7 @@ function weights(from, to) {
   for (let i = 0; i < to; i++) {
     const centre = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - support + 0.5)), last = Math.min(from, Math.trunc(centre + support + 0.5));
-    const w = Array.from({ length: last - first }, (_, j) => Math.max(0, 1 - Math.abs((j + first - centre + 0.5) / support)));
+    const w = Array.from({ length: last - first }, (_, j) => Math.max(0, 1 - Math.abs((j + first - centre + 0.5) * (1 / support))));
     const sum = w.reduce((a, b) => a + b, 0);
     out.push([first, w.map((v) => Math.trunc(v / sum * 2 ** 22 + 0.5))]);
   }
@@ -70,7 +70,8 @@ function weights(from, to) {
 
 const rounded = (sum) => Math.min(255, Math.max(0, Math.floor((sum + 2 ** 21) / 2 ** 22)));
 
-// RGBA to RGBA of another size: along the rows, rounded to bytes, then along the columns, as Pillow does.
+// RGBA to RGBA of another size: along the rows, rounded to bytes, then along the columns, as Pillow does. For some
+// tall images Pillow takes the columns first: there a value may differ by one grey level.
 export function resize({ data, width, height }, W, H) {
   if (width !== W) {
     const out = new Uint8ClampedArray(W * height * 4);

@@ -34,12 +34,25 @@ def until(page, condition, limit=60):
         time.sleep(.03)
 
 
+def ask_python(*given):
+    env = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    python = os.environ.get('DEMO_PYTHON', ROOT/'.venv/bin/python')
+    subprocess.run([python, ROOT/'tools/demo/expect.py', DEMO, *given], check=True, env=env)
+
+
+def python(folder, asked):
+    "Python's probabilities for given cells and pixels."
+    if not asked: return []
+    (folder/'asked.json').write_text(json.dumps(asked))
+    ask_python(folder, folder/'asked.json')
+    return json.loads((folder/'asked.json').read_text())
+
+
 @pytest.fixture(scope='session')
 def expected(tmp_path_factory):
     "What Python says, and the files to drop."
     to = tmp_path_factory.mktemp('expected')
-    env = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    subprocess.run([os.environ.get('DEMO_PYTHON', ROOT/'.venv/bin/python'), ROOT/'tools/demo/expect.py', DEMO, to], check=True, env=env)
+    ask_python(to)
     return json.loads((to/'expected.json').read_text(encoding='utf-8')) | dict(folder=to)
 
 
@@ -118,15 +131,23 @@ def test_milliseconds_beside_python(expected, visit, record_property):
 
 
 def test_every_cell_and_k_as_in_python(expected, visit):
-    page, apart = visit(), 0.
+    page, apart, swapped = visit(), 0., []
     for cell, by_k in enumerate(expected['cells']):
         assert len(by_k) >= 4
         for k in KS:
             seen, want = show(page, cell, k), by_k[str(k)]
-            assert sorted(seen['pixels']) == want['pixels'], (cell, k)
-            apart = max([apart, *(abs(a - b) for a, b in zip(seen['p'], want['probabilities'], strict=True))])
-    assert len(expected['cells']) == 12 and apart < 1e-4
-    print(f'\nprobabilities at most {apart:.1e} apart, pixels the same, for 12 cells at {len(KS)} values of k')
+            ours, theirs = (sorted(set(a) - set(b)) for a, b in ((seen['pixels'], want['pixels']), (want['pixels'], seen['pixels'])))
+            assert len(set(seen['pixels'])) == k and len(ours) <= 2
+            if ours: # only where scores lie within rounding may other pixels be chosen
+                swapped.append(dict(cell=cell, k=k, pixels=sorted(seen['pixels']), page=seen['p']))
+                a, b = page.evaluate('(two) => two.map((v) => v.map((i) => sparseattnnet.seen.coarse[i]))', [ours, theirs])
+                assert max(a + b) - min(a + b) < 1e-6, (cell, k)
+            else: apart = max([apart, *(abs(a - b) for a, b in zip(seen['p'], want['probabilities'], strict=True))])
+    assert len(expected['cells']) == 12
+    for s, p in zip(swapped, python(expected['folder'], swapped), strict=True): # Python on the page's pixels
+        apart = max([apart, *(abs(a - b) for a, b in zip(s['page'], p, strict=True))])
+    assert len(swapped) <= 5 and apart < 1e-4
+    print(f'\nprobabilities at most {apart:.1e} apart for 12 cells at {len(KS)} values of k; other pixels, of equal scores, in {len(swapped)} of {12*len(KS)}')
 
 
 def test_what_is_shown_is_what_was_computed(visit):
@@ -152,7 +173,7 @@ def test_a_dropped_image_is_read_as_in_python(expected, visit, name):
     until(page, 'sparseattnnet.cell === null && sparseattnnet.seen')
     got = page.evaluate('() => Array.from(sparseattnnet.rgba)')
     apart = [abs(a - b) for a, b in zip((v for i, v in enumerate(got) if i % 4 < 3), want, strict=True)]
-    assert max(apart) <= (2 if name in ('clear.png', 'photo.jpg') else 0), max(apart)
+    assert max(apart) <= dict(narrow=1, clear=1, photo=2).get(name.split('.')[0], 0), max(apart)
     assert name in page.inner_text('#cell-caption') and page.locator('#bars .mark').count() == 0
 
 
@@ -235,7 +256,7 @@ def test_a_link_shows_the_same_again(visit):
 def test_it_fits_and_can_be_read(visit, width, scheme):
     page = visit('#k=655', viewport=dict(width=width, height=844), color_scheme=scheme)
     assert page.evaluate('() => document.documentElement.scrollWidth') <= width
-    wide = page.evaluate("""() => [...document.querySelectorAll('main *')].filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+    wide = page.evaluate("""() => [...document.querySelectorAll('main *:not(#file)')].filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1
         && getComputedStyle(e).display !== 'inline' && !e.closest('svg')).map((e) => e.outerHTML.slice(0, 80))""")
     assert wide == []
     small = page.evaluate("""() => [...document.querySelectorAll('main *')].filter((e) => e.offsetParent && e.childNodes.length
