@@ -27,9 +27,21 @@ function ghost(rgba, n, ground = 205, share = 0.12) {
   return out;
 }
 
+const ZOOM = 3; // a pattern of single pixels must bear being drawn smaller than the image
+
 function put(canvas, rgba, W, H) {
   if (canvas.width !== W || canvas.height !== H) Object.assign(canvas, { width: W, height: H });
   canvas.getContext('2d').putImageData(new ImageData(rgba, W, H), 0, 0);
+}
+
+// The same, each pixel as a square of ZOOM × ZOOM.
+function putZoomed(canvas, rgba, W, H) {
+  const small = new OffscreenCanvas(W, H), pen = canvas.getContext('2d');
+  put(small, rgba, W, H);
+  Object.assign(canvas, { width: ZOOM * W, height: ZOOM * H });
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(small, 0, 0, ZOOM * W, ZOOM * H);
+  return pen;
 }
 
 export function drawImage(canvas, rgba, W, H) { put(canvas, rgba, W, H); }
@@ -49,27 +61,23 @@ export function drawCoarse(canvas, rgba, coarse, W, H) {
 export function drawSelected(canvas, rgba, pixels, W, H) {
   const out = ghost(rgba, W * H);
   for (const i of pixels) out.set(rgba.subarray(4 * i, 4 * i + 4), 4 * i);
-  put(canvas, out, W, H);
+  putZoomed(canvas, out, W, H);
 }
 
 // A dot per selected pixel, larger and brighter with its fine attention; the strongest on top.
 export function drawFine(canvas, rgba, pixels, fine, W, H) {
-  const zoom = 3, pen = canvas.getContext('2d');
-  const small = new OffscreenCanvas(W, H);
-  put(small, ghost(rgba, W * H, 10, 0.12), W, H); // dark, so that what counts little fades
-  Object.assign(canvas, { width: zoom * W, height: zoom * H });
-  pen.drawImage(small, 0, 0, zoom * W, zoom * H);
+  const pen = putZoomed(canvas, ghost(rgba, W * H, 10, 0.12), W, H); // dark, so that what counts little fades
   const order = Uint32Array.from(pixels.keys()).sort((a, b) => fine[a] - fine[b]), high = quantile(fine, 0.995) || 1;
   const dots = pixels.length <= 12000;
   for (const j of order) {
     const v = Math.min(1, fine[j] / high), at = 3 * Math.round(40 + 215 * v), x = pixels[j] % W, y = Math.floor(pixels[j] / W);
     pen.fillStyle = `rgb(${VIRIDIS[at]},${VIRIDIS[at + 1]},${VIRIDIS[at + 2]})`;
-    const r = (0.45 + 0.9 * v) * zoom * (pixels.length < 300 ? 2 : 1);
+    const r = (0.45 + 0.9 * v) * ZOOM * (pixels.length < 300 ? 2 : 1);
     if (dots) {
       pen.beginPath();
-      pen.arc((x + 0.5) * zoom, (y + 0.5) * zoom, r, 0, 7);
+      pen.arc((x + 0.5) * ZOOM, (y + 0.5) * ZOOM, r, 0, 7);
       pen.fill();
-    } else pen.fillRect(x * zoom, y * zoom, zoom, zoom);
+    } else pen.fillRect(x * ZOOM, y * ZOOM, ZOOM, ZOOM);
   }
 }
 

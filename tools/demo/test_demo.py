@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import threading
 import time
@@ -119,12 +120,16 @@ def timed(page, k):
     return float(page.locator('#ms').get_attribute('data-timed'))
 
 
-def test_milliseconds_beside_python(expected, visit, record_property):
-    page = visit('#cell=0')
-    rows = [(int(k), timed(page, k), t['pytorch'], t['onnxruntime']) for k, t in expected['times'].items()]
+def test_milliseconds_beside_python(expected, visit):
+    page, rounds, ks = visit('#cell=0'), [], (655, 4096, 16384)
+    for _ in range(3): # in turn, as the load of a machine changes
+        here = [timed(page, k) for k in ks]
+        ask_python(file := expected['folder']/'times.json')
+        rounds.append([(a, *there) for a, there in zip(here, json.loads(file.read_text()).values(), strict=True)])
+    rows = [(k, *(statistics.median(r[i][j] for r in rounds) for j in range(3))) for i, k in enumerate(ks)]
     lines = ['| k | browser (WebAssembly) | PyTorch | ONNX Runtime |', '|--:|--:|--:|--:|'] + [f'| {k} | {a:.1f} | {b:.1f} | {c:.1f} |' for k, a, b, c in rows]
     SHOTS.mkdir(parents=True, exist_ok=True)
-    (SHOTS/'milliseconds.md').write_text('Milliseconds per image, one thread each, medians, one run on one machine.\n\n' + '\n'.join(lines) + '\n')
+    (SHOTS/'milliseconds.md').write_text('Milliseconds per image, one thread each: medians of three rounds in turn, on one machine.\n\n' + '\n'.join(lines) + '\n')
     print('\n' + '\n'.join(lines))
     assert all(0 < a < 5000 for _, a, _, _ in rows)
     assert 'median of 9' in page.inner_text('#ms')
@@ -158,8 +163,9 @@ def test_what_is_shown_is_what_was_computed(visit):
     assert page.locator('#bars li.true .name').inner_text() == 'eosinophil' and page.locator('#bars .mark').count() == 1
     assert '1.00 %' in page.inner_text('#share') and '655' in page.inner_text('#sentence')
     read = page.evaluate("""() => {
-        const data = document.getElementById('selected').getContext('2d', {willReadFrequently: true}).getImageData(0, 0, 256, 256).data;
-        return sparseattnnet.seen.pixels.every((i) => [0, 1, 2].every((c) => data[4*i + c] === sparseattnnet.rgba[4*i + c]));
+        const data = document.getElementById('selected').getContext('2d', {willReadFrequently: true}).getImageData(0, 0, 768, 768).data;
+        const at = (i) => 4*(768*(3*Math.floor(i/256) + 1) + 3*(i % 256) + 1);
+        return sparseattnnet.seen.pixels.every((i) => [0, 1, 2].every((c) => data[at(i) + c] === sparseattnnet.rgba[4*i + c]));
     }""")
     assert read and len(seen['fine']) == 655 and 0 < sum(seen['fine']) < 1
     until(page, "document.querySelectorAll('#curve circle.curve').length >= 14")
