@@ -4,7 +4,7 @@
     python tools/demo/build.py [--out build/demo] [--run NAME]
 
 The folder works on any static server and below any path, and asks no other host for anything. ONNX Runtime Web comes
-from npm by tools/demo/package-lock.json. The folder is made under another name and moved into place when it is whole."""
+from npm by tools/demo/package-lock.json. The folder is made under another name, and moved when it is whole."""
 import argparse
 import hashlib
 import json
@@ -43,7 +43,8 @@ def runtime(modules):
     modules.mkdir(parents=True, exist_ok=True)
     for name in ('package.json', 'package-lock.json', '.npmrc'): shutil.copy(HERE/name, modules)
     done = subprocess.run([npm, 'ci', '--no-progress'], cwd=modules, capture_output=True, text=True)
-    if done.returncode: raise Missing(f'npm ci ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}')
+    said = (done.stdout + done.stderr)[-2000:]
+    if done.returncode: raise Missing(f'npm ci ended with status {done.returncode}:\n{said}')
     stamp.write_text(wanted)
     return modules/'node_modules/onnxruntime-web'
 
@@ -83,7 +84,8 @@ def fill(to, run):
     say('drawing the cells')
     cells, size = [], tuple(card['shape'][1:])
     for n, (label, number, seed, x) in enumerate(draw_cells()):
-        if x.shape[1:] != size: raise ValueError(f"cells of {x.shape[1:]} pixels for a model of {size}: choose a run on simulated wbc")
+        if x.shape[1:] != size:
+            raise ValueError(f'cells of {x.shape[1:]} pixels for a model of {size}: choose a run on simulated wbc')
         Image.fromarray(x.transpose(1, 2, 0)).save(to/f'cell{n:02d}.png', optimize=True)
         cells.append(dict(file=f'cell{n:02d}.png', label=label, number=number, seed=seed))
     facts = ('class_names', 'value_range', 'shape', 'trained_k', 'run_id', 'preset', 'pixel_um')
@@ -105,7 +107,8 @@ def build(out, run=RUN):
         part.rename(out)
     finally: shutil.rmtree(part, ignore_errors=True)
     size = sum(f.stat().st_size for f in out.iterdir())/2**20
-    say(f'{out} is ready ({size:.0f} MB, {time.monotonic() - t0:.0f} s): serve it with  python3 -m http.server -d {out}')
+    say(f'{out} is ready ({size:.0f} MB, {time.monotonic() - t0:.0f} s): '
+        f'serve it with  python3 -m http.server -d {out}')
 
 
 def main(argv=None):

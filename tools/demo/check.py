@@ -56,7 +56,8 @@ def main(given):
     report = ROOT/'build/demo-tests.xml'
     report.unlink(missing_ok=True)
     env = os.environ | dict(CHROMIUM=browser(), DEMO_PYTHON=sys.executable, PYTHONDONTWRITEBYTECODE='1')
-    cmd = [environment(), '-m', 'pytest', '-q', '-rP', '-p', 'no:cacheprovider', f'--junitxml={report}', ROOT/'tools/demo/test_demo.py', *given]
+    pytest = [environment(), '-m', 'pytest', '-q', '-rP', '-p', 'no:cacheprovider', f'--junitxml={report}']
+    cmd = [*pytest, ROOT/'tools/demo/test_demo.py', *given]
     status = subprocess.run(cmd, env=env, cwd=ROOT).returncode
     cases = list(ET.parse(report).iter('testcase')) if report.exists() else []
     bad = sum(c.find('failure') is not None or c.find('error') is not None for c in cases)

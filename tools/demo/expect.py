@@ -3,7 +3,7 @@
 
     python tools/demo/expect.py build/demo FOLDER             writes expected.json, and the files that the tests drop
     python tools/demo/expect.py build/demo times.json         milliseconds per image
-    python tools/demo/expect.py build/demo FOLDER asked.json  probabilities for given cells and pixels, into asked.json"""
+    python tools/demo/expect.py build/demo FOLDER asked.json  probabilities for given cells and pixels"""
 import json
 import statistics
 import sys
@@ -39,7 +39,8 @@ def odd_files(to):
     y, x = np.mgrid[:300, :410]/300
     waves = (127 + 120*np.stack([np.sin(9*x + c)*np.cos(7*y*c + x) for c in (1, 2, 3)], 2)).astype(np.uint8)
     noise = rng.integers(0, 256, (100, 90, 3), np.uint8)
-    for name, a in (('large.png', waves), ('small.png', noise), ('grey.png', waves[..., 0]), ('narrow.png', waves[:, :40])):
+    images = {'large.png': waves, 'small.png': noise, 'grey.png': waves[..., 0], 'narrow.png': waves[:, :40]}
+    for name, a in images.items():
         Image.fromarray(a).save(to/name)
     clear = np.dstack([waves, (255*(x < 1)).astype(np.uint8)])
     Image.fromarray(clear).save(to/'clear.png')
@@ -75,7 +76,8 @@ def main(demo, to):
     for cell in data['cells']:
         x = model.prepare(open_raw(model, demo/cell['file'])[None])
         with torch.inference_mode(): seen = {k: model.net(x, k) for k in KS}
-        cells.append({k: dict(probabilities=s.logits.double().softmax(1)[0].tolist(), pixels=s.idx[0].tolist()) for k, s in seen.items()})
+        told = lambda s: dict(probabilities=s.logits.double().softmax(1)[0].tolist(), pixels=s.idx[0].tolist())
+        cells.append({k: told(s) for k, s in seen.items()})
     good = odd_files(to)
     resized = {n: as_python_reads(model, to/n).flatten().tolist() for n in good}
     (to/'expected.json').write_text(json.dumps(dict(cells=cells, resized=resized)), encoding='utf-8')

@@ -18,12 +18,14 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, SHOTS = ROOT/'build/demo', ROOT/'build/demo-shots'
-CHROMIUM = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+CHROMIUM = os.environ.get('CHROMIUM') or shutil.which('chromium')
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update',
+         '--disable-sync']
 KS = (8, 64, 655, 4096, 16384, 65536)
 GOOD = ('large.png', 'small.png', 'grey.png', 'narrow.png', 'clear.png', 'photo.jpg')
-BAD = {'text.png': 'does not begin like a PNG or a JPEG', 'nothing.png': 'empty: the file has 0 bytes', 'cut.png': 'truncated',
-       'cut.jpg': 'truncated', 'damaged.png': 'damaged', 'huge.png': 'too large: 60,000 × 60,000 pixels', 'heavy.png': 'too large: 31,000,000 bytes',
+BAD = {'text.png': 'does not begin like a PNG or a JPEG', 'nothing.png': 'empty: the file has 0 bytes',
+       'cut.png': 'truncated', 'cut.jpg': 'truncated', 'damaged.png': 'damaged',
+       'huge.png': 'too large: 60,000 × 60,000 pixels', 'heavy.png': 'too large: 31,000,000 bytes',
        'sixteen.png': '16 bits per value', 'flat.png': 'all pixels are equal', 'tiny.png': 'too small: 4 × 4 pixels'}
 
 
@@ -105,9 +107,13 @@ def show(page, cell=None, k=None):
     if k is not None:
         page.fill('#k', str(k))
         page.press('#k', 'Enter')
-    until(page, f'sparseattnnet.seen && sparseattnnet.seen.k === sparseattnnet.k && sparseattnnet.k === {k or "sparseattnnet.k"}'
+    until(page, f'sparseattnnet.seen && sparseattnnet.seen.k === sparseattnnet.k'
+                f' && sparseattnnet.k === {k or "sparseattnnet.k"}'
                 f' && sparseattnnet.seen.cell === {"sparseattnnet.cell" if cell is None else cell}')
-    return page.evaluate('() => ({p: sparseattnnet.seen.probabilities, pixels: Array.from(sparseattnnet.seen.pixels), fine: Array.from(sparseattnnet.seen.fine)})')
+    return page.evaluate("""() => {
+        const {probabilities, pixels, fine} = sparseattnnet.seen;
+        return {p: probabilities, pixels: Array.from(pixels), fine: Array.from(fine)};
+    }""")
 
 
 def open_file(page, path): page.set_input_files('#file', path)
@@ -127,9 +133,11 @@ def test_milliseconds_beside_python(expected, visit):
         ask_python(file := expected['folder']/'times.json')
         rounds.append([(a, *there) for a, there in zip(here, json.loads(file.read_text()).values(), strict=True)])
     rows = [(k, *(statistics.median(r[i][j] for r in rounds) for j in range(3))) for i, k in enumerate(ks)]
-    lines = ['| k | browser (WebAssembly) | PyTorch | ONNX Runtime |', '|--:|--:|--:|--:|'] + [f'| {k} | {a:.1f} | {b:.1f} | {c:.1f} |' for k, a, b, c in rows]
+    lines = ['| k | browser (WebAssembly) | PyTorch | ONNX Runtime |', '|--:|--:|--:|--:|']
+    lines += [f'| {k} | {a:.1f} | {b:.1f} | {c:.1f} |' for k, a, b, c in rows]
     SHOTS.mkdir(parents=True, exist_ok=True)
-    (SHOTS/'milliseconds.md').write_text('Milliseconds per image, one thread each: medians of three rounds in turn, on one machine.\n\n' + '\n'.join(lines) + '\n')
+    title = 'Milliseconds per image, one thread each: medians of three rounds in turn, on one machine.'
+    (SHOTS/'milliseconds.md').write_text('\n'.join([title, '', *lines, '']))
     print('\n' + '\n'.join(lines))
     assert all(0 < a < 5000 for _, a, _, _ in rows)
     assert 'median of 9' in page.inner_text('#ms')
@@ -141,18 +149,20 @@ def test_every_cell_and_k_as_in_python(expected, visit):
         assert len(by_k) >= 4
         for k in KS:
             seen, want = show(page, cell, k), by_k[str(k)]
-            ours, theirs = (sorted(set(a) - set(b)) for a, b in ((seen['pixels'], want['pixels']), (want['pixels'], seen['pixels'])))
+            here, there = set(seen['pixels']), set(want['pixels'])
+            ours, theirs = sorted(here - there), sorted(there - here)
             assert len(set(seen['pixels'])) == k and len(ours) <= 2
             if ours: # only where scores lie within rounding may other pixels be chosen
                 swapped.append(dict(cell=cell, k=k, pixels=sorted(seen['pixels']), page=seen['p']))
-                a, b = page.evaluate('(two) => two.map((v) => v.map((i) => sparseattnnet.seen.coarse[i]))', [ours, theirs])
-                assert max(a + b) - min(a + b) < 1e-6, (cell, k)
+                a = page.evaluate('(all) => all.map((i) => sparseattnnet.seen.coarse[i])', ours + theirs)
+                assert max(a) - min(a) < 1e-6, (cell, k)
             else: apart = max([apart, *(abs(a - b) for a, b in zip(seen['p'], want['probabilities'], strict=True))])
     assert len(expected['cells']) == 12
     for s, p in zip(swapped, python(expected['folder'], swapped), strict=True): # Python on the page's pixels
         apart = max([apart, *(abs(a - b) for a, b in zip(s['page'], p, strict=True))])
     assert len(swapped) <= 5 and apart < 1e-4
-    print(f'\nprobabilities at most {apart:.1e} apart for 12 cells at {len(KS)} values of k; other pixels, of equal scores, in {len(swapped)} of {12*len(KS)}')
+    print(f'\nprobabilities at most {apart:.1e} apart for 12 cells at {len(KS)} values of k; '
+          f'other pixels, of equal scores, in {len(swapped)} of {12*len(KS)}')
 
 
 def test_what_is_shown_is_what_was_computed(visit):
@@ -163,9 +173,11 @@ def test_what_is_shown_is_what_was_computed(visit):
     assert page.locator('#bars li.true .name').inner_text() == 'eosinophil' and page.locator('#bars .mark').count() == 1
     assert '1.00 %' in page.inner_text('#share') and '655' in page.inner_text('#sentence')
     read = page.evaluate("""() => {
-        const data = document.getElementById('selected').getContext('2d', {willReadFrequently: true}).getImageData(0, 0, 768, 768).data;
+        const pen = document.getElementById('selected').getContext('2d', {willReadFrequently: true});
+        const {data} = pen.getImageData(0, 0, 768, 768);
         const at = (i) => 4*(768*(3*Math.floor(i/256) + 1) + 3*(i % 256) + 1);
-        return sparseattnnet.seen.pixels.every((i) => [0, 1, 2].every((c) => data[at(i) + c] === sparseattnnet.rgba[4*i + c]));
+        const same = (i) => [0, 1, 2].every((c) => data[at(i) + c] === sparseattnnet.rgba[4*i + c]);
+        return sparseattnnet.seen.pixels.every(same);
     }""")
     assert read and len(seen['fine']) == 655 and 0 < sum(seen['fine']) < 1
     until(page, "document.querySelectorAll('#curve circle.curve').length >= 14")
@@ -232,7 +244,8 @@ def test_keyboard_alone(visit):
     until(page, "sparseattnnet.seen && sparseattnnet.seen.cell === 8")
     tab_to('file')
     tab_to('slider')
-    for key, holds in (('ArrowRight', 'k > 4096'), ('ArrowLeft', 'k === 4096'), ('ArrowLeft', 'k < 4096'), ('Home', 'k === 8'), ('End', 'k === 65536')):
+    for key, holds in (('ArrowRight', 'k > 4096'), ('ArrowLeft', 'k === 4096'), ('ArrowLeft', 'k < 4096'),
+                       ('Home', 'k === 8'), ('End', 'k === 65536')):
         page.keyboard.press(key)
         until(page, f'sparseattnnet.{holds} && sparseattnnet.seen.k === sparseattnnet.k')
     assert page.locator('#slider').get_attribute('aria-valuetext') == '65,536 pixels, 100 %'
@@ -257,25 +270,42 @@ def test_a_link_shows_the_same_again(visit):
     assert page.evaluate('() => [sparseattnnet.k, sparseattnnet.seen.cell]') == [4096, 3]
 
 
+# Elements with words of their own, and what is wrong with some: the beginning of each.
+WORDS = """
+    const named = (all) => all.map((e) => e.outerHTML.slice(0, 80));
+    const said = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const words = [...document.querySelectorAll('body *')].filter((e) => e.offsetParent && said(e));
+"""
+TOO_WIDE = """
+    const inline = (e) => getComputedStyle(e).display === 'inline';
+    const fits = (e) => !e.clientWidth || e.scrollWidth <= e.clientWidth + 1 || inline(e);
+    return named([...document.querySelectorAll('main *:not(#file)')].filter((e) => !e.closest('svg') && !fits(e)));
+"""
+TOO_SMALL = 'return named(words.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 11));'
+TOO_DIM = """
+    const part = (v) => v <= .03928 ? v/12.92 : ((v + .055)/1.055)**2.4;
+    const light = (colour) => {
+        const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map((v) => part(v/255));
+        return .2126*r + .7152*g + .0722*b;
+    };
+    const ground = (e) => {
+        const colour = e && getComputedStyle(e).backgroundColor;
+        return !e ? 'rgb(255, 255, 255)' : colour.endsWith(', 0)') ? ground(e.parentElement) : colour;
+    };
+    const contrast = (e) => {
+        const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];
+        return (Math.max(a, b) + .05)/(Math.min(a, b) + .05);
+    };
+    return named(words.filter((e) => contrast(e) < 4.5));
+"""
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [390, 800, 1280])
 def test_it_fits_and_can_be_read(visit, width, scheme):
     page = visit('#k=655', viewport=dict(width=width, height=844), color_scheme=scheme)
     assert page.evaluate('() => document.documentElement.scrollWidth') <= width
-    wide = page.evaluate("""() => [...document.querySelectorAll('main *:not(#file)')].filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1
-        && getComputedStyle(e).display !== 'inline' && !e.closest('svg')).map((e) => e.outerHTML.slice(0, 80))""")
-    assert wide == []
-    small = page.evaluate("""() => [...document.querySelectorAll('main *')].filter((e) => e.offsetParent && e.childNodes.length
-        && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) && parseFloat(getComputedStyle(e).fontSize) < 11).map((e) => e.outerHTML.slice(0, 80))""")
-    assert small == []
-    dim = page.evaluate("""() => {
-        const light = (c) => { const [r, g, b] = c.match(/[0-9.]+/g).slice(0, 3).map((v) => v/255).map((v) => v <= .03928 ? v/12.92 : ((v + .055)/1.055)**2.4); return .2126*r + .7152*g + .0722*b; };
-        const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(', 0)')) return c; } return 'rgb(255, 255, 255)'; };
-        return [...document.querySelectorAll('body *')].filter((e) => e.offsetParent && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
-            .map((e) => [light(getComputedStyle(e).color), light(ground(e)), e.outerHTML.slice(0, 80)])
-            .map(([a, b, t]) => [(Math.max(a, b) + .05)/(Math.min(a, b) + .05), t]).filter(([c]) => c < 4.5);
-    }""")
-    assert dim == []
+    assert [page.evaluate(f'() => {{ {WORDS} {looked} }}') for looked in (TOO_WIDE, TOO_SMALL, TOO_DIM)] == [[], [], []]
     if width == 390:
         page.evaluate('() => document.querySelector(".looks").scrollIntoView()')
         assert page.locator('#slider').bounding_box()['y'] < 200 # the slider stays in sight
@@ -292,11 +322,15 @@ def test_it_says_what_it_is(visit):
     assert all('imulated' in (i.get_attribute('alt') or '') for i in page.locator('#thumbs img').all())
 
 
-@pytest.mark.parametrize('name, hash, width, scheme', [('one_percent', '#k=655', 1280, 'light'), ('quarter', '#k=16384', 1280, 'light'),
-    ('phone', '#k=655', 390, 'light'), ('dark', '#k=4096&cell=9', 1280, 'dark'), ('tablet', '#k=4096&cell=0', 800, 'light')])
+@pytest.mark.parametrize('name, hash, width, scheme', [
+    ('one_percent', '#k=655', 1280, 'light'), ('quarter', '#k=16384', 1280, 'light'),
+    ('phone', '#k=655', 390, 'light'), ('dark', '#k=4096&cell=9', 1280, 'dark'),
+    ('tablet', '#k=4096&cell=0', 800, 'light')])
 def test_screenshots(visit, name, hash, width, scheme):
-    page = visit(hash, viewport=dict(width=width, height=900), color_scheme=scheme)
-    until(page, "document.getElementById('ms').dataset.timed && document.querySelectorAll('#curve circle.curve').length >= 14")
+    size, sharp = dict(width=width, height=900), 2 if width < 400 else 1
+    page = visit(hash, viewport=size, color_scheme=scheme, device_scale_factor=sharp)
+    until(page, "document.getElementById('ms').dataset.timed")
+    until(page, "document.querySelectorAll('#curve circle.curve').length >= 14")
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS/f'{name}.png', full_page=True)
     assert (SHOTS/f'{name}.png').stat().st_size > 50_000

@@ -20,17 +20,31 @@ async function start() {
 
 // Planes, on the range of the training: (value - low)/(high - low), as Python does in float32.
 function scale(rgba, H, W) {
-  const [low, high] = facts.value_range, factor = Math.fround(1 / (high - low)), x = new Float32Array(3 * H * W);
-  for (let i = 0; i < H * W; i++) for (let c = 0; c < 3; c++) x[c * H * W + i] = Math.min(1, Math.max(0, (rgba[4 * i + c] - low) * factor));
+  const [low, high] = facts.value_range,
+    factor = Math.fround(1 / (high - low)),
+    x = new Float32Array(3 * H * W);
+  for (let i = 0; i < H * W; i++)
+    for (let c = 0; c < 3; c++) x[c * H * W + i] = Math.min(1, Math.max(0, (rgba[4 * i + c] - low) * factor));
   return new ort.Tensor('float32', x, [1, 3, H, W]);
 }
 
 async function run(k) {
   const feeds = { images, k: new ort.Tensor('int64', BigInt64Array.of(BigInt(k)), []) };
-  const t0 = performance.now(), out = await session.run(feeds), ms = performance.now() - t0;
-  const logits = Array.from(out.logits.data), top = Math.max(...logits), e = logits.map((v) => Math.exp(v - top));
-  const sum = e.reduce((a, b) => a + b), probabilities = e.map((v) => v / sum);
-  return { ms, probabilities, coarse: out.coarse.data, fine: out.fine.data, pixels: Uint32Array.from(out.pixels.data, Number) };
+  const t0 = performance.now(),
+    out = await session.run(feeds),
+    ms = performance.now() - t0;
+  const logits = Array.from(out.logits.data),
+    top = Math.max(...logits),
+    e = logits.map((v) => Math.exp(v - top));
+  const sum = e.reduce((a, b) => a + b),
+    probabilities = e.map((v) => v / sum);
+  return {
+    ms,
+    probabilities,
+    coarse: out.coarse.data,
+    fine: out.fine.data,
+    pixels: Uint32Array.from(out.pixels.data, Number),
+  };
 }
 
 const median = (v) => v.sort((a, b) => a - b)[v.length >> 1];
@@ -46,7 +60,12 @@ const tasks = {
       picture = number;
       postMessage({ type: 'opened', number, name, cell, rgba, width, height });
     } catch (e) {
-      postMessage({ type: 'refused', number, name, reason: e instanceof Refused ? e.message : `unreadable: ${e.message}` });
+      postMessage({
+        type: 'refused',
+        number,
+        name,
+        reason: e instanceof Refused ? e.message : `unreadable: ${e.message}`,
+      });
     }
   },
   async show({ k, turn, number }) {
@@ -80,6 +99,8 @@ const tasks = {
 let line = Promise.resolve();
 onmessage = ({ data }) => {
   latest = Math.max(latest, data.turn ?? 0);
-  line = line.then(() => tasks[data.type](data)).catch((e) => postMessage({ type: 'failed', reason: String(e.message ?? e) }));
+  line = line
+    .then(() => tasks[data.type](data))
+    .catch((e) => postMessage({ type: 'failed', reason: String(e.message ?? e) }));
 };
 start().catch((e) => postMessage({ type: 'failed', reason: String(e.message ?? e) }));
