@@ -84,7 +84,7 @@ def check_steered(
     x:np.ndarray, # float32 (n, C, H, W)
     ks, # values of k to try
 )->list[dict]: # per k: images, those with the same pixels, the largest differences there, and the slack elsewhere
-    "Compare a file with the model, k by k; ExportFailed beyond `TOLERANCE`, for logits times k/`ADDED` if that is more."
+    "Compare a file with the model, k by k; ExportFailed beyond `TOLERANCE`, for logits times k/`ADDED` if more."
     rows, parts = [], ('logits', 'coarse', 'fine', 'slack')
     for k in ks:
         found = [_compare(dict(zip(OUTPUTS, run(one, k))), model, one, k) for one in x[:, None]]
