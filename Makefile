@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test lab student export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test lab student demo test-demo export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -71,6 +71,12 @@ lab: .venv/stamp ## open JupyterLab at the index
 
 student: .venv/stamp ## the course without its solutions, for a class, into a new folder: FOLDER=student
 	@$(PY) -B tools/student.py "$${FOLDER:-student}"
+
+demo: .venv/stamp ## build the demonstration in the browser into build/demo (needs Node and npm)
+	@$(BIN) $(PY) -B tools/demo/build.py
+
+test-demo: .venv/stamp ## build the demonstration and test it in headless Chromium: CHROMIUM=path names the browser
+	@$(BIN) $(PY) -B tools/demo/check.py
 
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'

@@ -97,30 +97,48 @@ def _tokens(self:FoldedNet, x, features, idx): # (B, k, width of a token)
 
 # %% ../../nbs/deploy/export.ipynb #23f23c9e
 @patch
-def _weights(self:FoldedNet, ranked, scores, idx): # how often each selected pixel counts (B, k)
+def _weights(self:FoldedNet, ranked, scores, idx, k): # how often each selected pixel counts (B, k)
     n = self.H*self.W
-    if self.k == n or not self.config.dither: return torch.full_like(scores[:, :self.k], n/self.k)
+    fixed = isinstance(k, int) # else k is an input of the file
+    if not self.config.dither or (fixed and k == n): return torch.ones_like(scores[:, :k])*(n/k)
     bar = ranked.gather(1, idx).amin(1, keepdim=True)
     odds = (scores.gather(1, idx)/self.config.dither - bar).clamp(-60, 60).exp()
     chance = torch.where(odds < .01, odds*(1 - odds/2 + odds*odds/6), 1 - (-odds).exp()) # ONNX has no expm1
     w = 1/chance
-    return w*(n/w.sum(1, keepdim=True))
+    w = w*(n/w.sum(1, keepdim=True))
+    return w if fixed else torch.where(k == n, torch.ones_like(w), w)
+
+@patch
+def _select(self:FoldedNet, x, features, scores, k):
+    "Selected pixels (B, k), hidden units, rectified keys, gates, counts, and the sum of keys that Eq. 10 divides by."
+    c, attention = self.config, scores.sigmoid()
+    ask = asked_pixels(k, self.H*self.W) if isinstance(k, int) and torch.onnx.is_in_onnx_export() else k
+    ranked = attention if c.select_on == 'attention' else scores
+    if c.dither: ranked = ranked/c.dither + self.noise
+    idx = ranked.topk(ask, 1).indices[:, :k]
+    with without_autocast(x): h = F.linear(self._tokens(x, features, idx), self.w1, self.b1).relu()
+    r = F.linear(h, self.w2, self.b2).relu()
+    g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :k])
+    v = self._weights(ranked, scores, idx, k) if c.weigh else torch.ones_like(g)
+    s = ((g*v)[:, None] @ r)[:, 0] + self.at_cls + (v.sum(1, keepdim=True) + 1)*self.eps
+    return idx, h, r, g, v, s
+
+# %% ../../nbs/deploy/export.ipynb #17b6b79f
+@patch
+def _sums(self:FoldedNet, h, r, g, v, s): # what the classifier reads
+    u = self.query/s
+    w = g*v*(g*(r @ u[:, :, None])[:, :, 0] + self.eps*u.sum(1, keepdim=True))
+    return [(w[:, None] @ h)[:, 0], w.sum(1, keepdim=True), ((self.at_cls + self.eps)*u).sum(1, keepdim=True)]
 
 @patch
 def _read(self:FoldedNet, x, features, scores):
-    c, attention = self.config, scores.sigmoid()
-    ask = asked_pixels(self.k, self.H*self.W) if torch.onnx.is_in_onnx_export() else self.k
-    ranked = attention if c.select_on == 'attention' else scores
-    if c.dither: ranked = ranked/c.dither + self.noise
-    idx = ranked.topk(ask, 1).indices[:, :self.k]
-    with without_autocast(x): h = F.linear(self._tokens(x, features, idx), self.w1, self.b1).relu()
-    r = F.linear(h, self.w2, self.b2).relu()
-    g = attention.gather(1, idx) if c.gate else torch.ones_like(scores[:, :self.k])
-    v = self._weights(ranked, scores, idx) if c.weigh else torch.ones_like(g)
-    s = ((g*v)[:, None] @ r)[:, 0] + self.at_cls + (v.sum(1, keepdim=True) + 1)*self.eps
-    u = self.query/s
-    w = g*v*(g*(r @ u[:, :, None])[:, :, 0] + self.eps*u.sum(1, keepdim=True))
-    return idx, [(w[:, None] @ h)[:, 0], w.sum(1, keepdim=True), ((self.at_cls + self.eps)*u).sum(1, keepdim=True)]
+    idx, *rest = self._select(x, features, scores, self.k)
+    return idx, self._sums(*rest)
+
+@patch
+def _classify(self:FoldedNet, parts, features): # logits (B, classes)
+    v = torch.cat(parts + ([features.mean((2, 3))] if self.config.use_coarse else []), 1)
+    return F.linear((v @ self.hidden + self.hidden_bias).relu(), self.out, self.out_bias) + F.linear(v, self.skip)
 
 # %% ../../nbs/deploy/export.ipynb #20652d91
 @patch
@@ -146,8 +164,7 @@ def forward(self:FoldedNet,
     if not recording(x): self._check(x)
     with without_autocast(x): features, scores = self._map(x)
     idx, parts = self._read(x, features, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0], dtype=torch.int64), [])
-    v = torch.cat(parts + ([features.mean((2, 3))] if self.config.use_coarse else []), 1)
-    return F.linear((v @ self.hidden + self.hidden_bias).relu(), self.out, self.out_bias) + F.linear(v, self.skip), idx
+    return self._classify(parts, features), idx
 
 # %% ../../nbs/deploy/export.ipynb #7a17ebce
 def trial_images(
