@@ -136,7 +136,7 @@ def build(root, out, demo, jobs):
         shutil.copy(HERE/'site/conf.py', source)
         static = source/'_static_of_site'
         copy_mathjax(static/'mathjax')
-        shutil.copy(HERE/'site/site.css', static)
+        for name in ('site.css', 'icon.svg'): shutil.copy(HERE/'site'/name, static)
         say(f'[2/4] Sphinx builds {n} pages')
         rc = subprocess.run([sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', str(jobs), '-b', 'html', '-d', str(work/'doctrees'), str(source), str(made)]).returncode
         if rc: raise site_pages.SiteError('Sphinx found what stands above: mend the page that each line names')

@@ -105,6 +105,15 @@ def a_class(node, comments, bases):
     return item
 
 
+def sentence(text): return text[:1].upper() + text[1:]
+
+
+def value_text(name, value, source, lines=24):
+    "A value as it is written, cut where it is long."
+    text = f"{name} = {ast.get_source_segment(source, value) if value is not None else '…'}".split('\n')
+    return '\n'.join(text if len(text) <= lines else [*text[:lines], '…'])
+
+
 def read_module(path, name):
     "One module: its `__all__` in the order of the source."
     source = path.read_text(encoding='utf-8')
@@ -124,8 +133,7 @@ def read_module(path, name):
         elif isinstance(n, (ast.Assign, ast.AnnAssign)):
             target = n.targets[0] if isinstance(n, ast.Assign) else n.target
             if isinstance(target, ast.Name) and target.id in public and target.id != '__all__':
-                value = ast.unparse(n.value) if n.value is not None else ''
-                module.items.append(Item(target.id, 'value', comments.get(n.end_lineno, comments.get(n.lineno, '')), f"{target.id} = {value if len(value) < 400 else value[:397] + '…'}"))
+                module.items.append(Item(target.id, 'value', sentence(comments.get(n.end_lineno, comments.get(n.lineno, ''))), value_text(target.id, n.value, source)))
     for owner, item in patched:
         if owner in classes: classes[owner].members.append(item)
         else: module.items.append(Item(f'{owner}.{item.name}', 'method', item.doc, item.signature, item.rows, item.returns))
@@ -162,7 +170,7 @@ def table(rows, what):
     "A table of parameters or fields."
     if not rows: return ''
     lines = [f'| {what} | type | default | meaning |', '|:--|:--|:--|:--|']
-    lines += [f'| `{n}` | {code(t)} | {code(d)} | {prose(c)} |' for n, t, d, c in rows]
+    lines += [f'| <code>{n}</code> | {code(t)} | {code(d)} | {prose(c)} |' for n, t, d, c in rows]
     return '\n'.join(lines) + '\n'
 
 
@@ -178,7 +186,7 @@ def doc_text(text): return '\n\n'.join(prose(p) for p in re.split(r'\n\s*\n', te
 def item_text(i, owner='', depth=2):
     "The entry of one name."
     name = f'{owner}.{i.name}' if owner else i.name
-    lines = [f'<span id="{anchor(name)}"></span>', '', f"{'#'*depth} {i.name}", '']
+    lines = [f'<span id="{anchor(name)}"></span>', '', f"{'#'*depth} `{i.name}`", '']
     if i.signature and i.kind != 'property': lines += ['```python', i.signature, '```', '']
     if i.doc: lines += [doc_text(i.doc), '']
     fields_only = i.kind == 'class' and i.signature.endswith('(…)')

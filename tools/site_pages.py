@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import site_api  # noqa: E402
 from course import COURSE, MARK, caption_of, join, made, title  # noqa: E402
 from lint_notebooks import read_cell  # noqa: E402
+from student import CHECK  # noqa: E402
 
 # The contents beside every page: part -> pages, each a path below nbs, or a group (name, where, one line, pages).
 PARTS = {
@@ -188,7 +189,8 @@ class Site:
             tags.append('remove-input')
         elif only_imports(c):
             tags.append('hide-input')
-            options |= dict(code_prompt_show='Imports', code_prompt_hide='Imports')
+            label = f"Imports of {'the module' if c.exported else 'this page'}"
+            options |= dict(code_prompt_show=label, code_prompt_hide=label)
         elif c.directives.get('code-fold') in ('true', 'show'):
             tags.append('hide-input')
             options |= dict(code_prompt_show='Show the code', code_prompt_hide='Hide the code')
@@ -257,16 +259,19 @@ def way(source):
 
 
 def fold_solutions(cells):
-    "Put each run of solution cells into one folded block."
+    "Fold the solution cells, each exercise by itself: a run of them ends where its check is called."
     i = 0
     while i < len(cells):
         if 'solution' not in cells[i]['metadata'].get('tags', ()):
             i += 1
             continue
-        j = i
-        while j < len(cells) and 'solution' in cells[j]['metadata'].get('tags', ()): j += 1
+        j, numbers = i, []
+        while j < len(cells) and 'solution' in cells[j]['metadata'].get('tags', ()) and not numbers:
+            numbers = CHECK.findall(join(cells[j]['source'])) if cells[j]['cell_type'] == 'code' else []
+            j += 1
         first = cells[i]['id']
-        cells[i:i] = [markdown_cell('<details class="solution"><summary>Show the solution</summary>', dict(id=f'{first}-open'))]
+        label = f'Solution of exercise {numbers[0][0]}' if numbers else 'A solution'
+        cells[i:i] = [markdown_cell(f'<details class="solution"><summary>{label}</summary>', dict(id=f'{first}-open'))]
         cells[j + 1:j + 1] = [markdown_cell('</details>', dict(id=f'{first}-close'))]
         i = j + 2
 
@@ -319,6 +324,17 @@ def contents(site):
     return parts, groups
 
 
+def doors(site, parts, demo):
+    "The ways into the site, on the front page."
+    first = {part: next((to for _, to in entries if not SCHEME.match(to)), None) for part, entries in parts.items()}
+    ways = [('The course', f'{len([p for p in COURSE if p.path in site.notebooks])} pages, from a pixel to the verdict, with exercises', first['The course']),
+        ('Results', 'the paper\'s tables, its claims one by one, and where it is ambiguous', first['Results']),
+        ('Use it', 'your own folder of images: train, predict, report', first['Use it']),
+        ('Reference', 'every public function, from its docstring', 'api/index')]
+    if demo: ways.insert(1, ('In your browser', 'a trained model runs on your machine, nothing is sent', f'{DEMO}/index'))
+    return '<div class="doors">' + ''.join(f'<a href="{to}.html"><strong>{name}</strong>{line}</a>' for name, line, to in ways if to) + '</div>'
+
+
 def write(to, name, text):
     path = to/name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,7 +350,7 @@ def write_all(root, to, demo=False):
         nb = site.notebook(page)
         if page == 'index':
             trees = '\n\n'.join(toctree([e for e in entries if not e[1].startswith('page:')], part, hidden=True) for part, entries in parts.items())
-            if demo: nb['cells'].insert(1, markdown_cell('<p class="demo"><a href="demo/index.html">Try it in your browser</a>: a trained model runs on your machine, nothing is sent.</p>', dict(id='demo')))
+            nb['cells'].insert(2, markdown_cell(doors(site, parts, demo), dict(id='doors')))
             nb['cells'].append(markdown_cell(trees, dict(id='contents-of-site')))
         write(to, f'{page}.ipynb', json.dumps(nb, ensure_ascii=False, indent=1))
     for doc, (name, line, pages) in groups.items():
@@ -343,7 +359,7 @@ def write_all(root, to, demo=False):
     for path in TEXTS:
         if (root/path).exists(): write(to, path, site.markdown((root/path).read_text(encoding='utf-8'), path, path[:-3]))
     results(site, to)
-    for name, text in site_api.pages(site.modules, {module_of(site.read(p)): p for p in site.notebooks}): write(to, f'api/{name}.md', text)
+    for name, text in site_api.pages(site.modules, {module_of(site.read(p)): p for p in site.notebooks}): write(to, f'api/{name}.md', site.markdown(text, f'api/{name}.md', f'api/{name}'))
     for path in sorted(site.sources):
         suffix = Path(path).suffix
         text = (root/path).read_text(encoding='utf-8')

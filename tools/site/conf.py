@@ -6,6 +6,8 @@ exclude_patterns = ['_extra', '_static_of_site']
 html_extra_path = ['_extra']
 html_static_path = ['_static_of_site']
 html_css_files = ['site.css']
+html_logo = html_favicon = '_static_of_site/icon.svg'
+html_context = dict(default_mode='auto')
 
 nb_execution_mode = 'off'
 nb_merge_streams = True
@@ -21,7 +23,7 @@ html_theme = 'sphinx_book_theme'
 html_title = 'SparseAttnNet'
 html_copy_source = html_show_sourcelink = html_show_sphinx = False
 html_theme_options = dict(show_toc_level=2, show_navbar_depth=1, home_page_in_toc=True, toc_title='On this page',
-    use_download_button=False, use_fullscreen_button=False,
+    logo=dict(text='SparseAttnNet', alt_text=''), use_download_button=False, use_fullscreen_button=False,
     pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
 # MathJax 3 from the site itself. Its menu would fetch dictionaries from elsewhere.
 mathjax_path = 'mathjax/tex-chtml.js'
