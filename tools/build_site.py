@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import site_pages  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-MATHJAX = ('tex-chtml.js', 'a11y/assistive-mml.js')  # and the fonts
+MATHJAX = ('tex-chtml-full.js', 'a11y/assistive-mml.js')  # and the fonts
 ASSETS = {'script': 'src', 'img': 'src', 'source': 'src', 'iframe': 'src', 'video': 'src', 'audio': 'src', 'embed': 'src', 'object': 'data'}
 LOADED = {'stylesheet', 'icon', 'preload', 'modulepreload', 'prefetch', 'shortcut', 'dns-prefetch', 'preconnect', 'manifest'}  # of <link rel>
 FORBIDDEN = re.compile(r'''(?:@import\s+(?:url\()?|url\()\s*["']?((?:https?:)?//[^"')\s]+)''')
@@ -137,6 +137,8 @@ def build(root, out, demo, jobs):
         static = source/'_static_of_site'
         copy_mathjax(static/'mathjax')
         for name in ('site.css', 'icon.svg'): shutil.copy(HERE/'site'/name, static)
+        (source/'_templates').mkdir()
+        shutil.copy(HERE/'site/layout.html', source/'_templates')
         say(f'[2/4] Sphinx builds {n} pages')
         rc = subprocess.run([sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', str(jobs), '-b', 'html', '-d', str(work/'doctrees'), str(source), str(made)]).returncode
         if rc: raise site_pages.SiteError('Sphinx found what stands above: mend the page that each line names')

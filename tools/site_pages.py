@@ -44,6 +44,7 @@ PROJECT, DEMO = 'The project', 'demo'
 TEXTS = {'data/README.md': 'Data sets and their folders', 'outputs/README.md': 'Results and where they lie', 'workflow/README.md': 'Many runs at once',
     'CONTRIBUTING.md': 'Contributing', 'CHANGELOG.md': 'Changelog'}
 SHOWN = {'.py': 'python', '.toml': 'toml', '.cff': 'yaml', '.txt': 'text', '.yml': 'yaml', '.yaml': 'yaml', '': 'text'}  # files that get a page of their own
+PLUS_MINUS = '\u00a0±\u00a0'  # a number and its deviation stay on one line
 SCHEME = re.compile(r'[a-z][a-z0-9+.-]*:|//', re.I)
 CITE = re.compile(r'\bEqs?\.\s\d+(?:(?:\s?[-–]\s?|\s*,\s(?:and\s)?|\sand\s)\d+\b(?!\s*[%×]))*')
 PIECES = re.compile(r'(?P<fence>^ {0,3}(?P<mark>```+|~~~+).*?^ {0,3}(?P=mark)\s*$)|(?P<code>(?P<tick>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=tick)(?!`))'
@@ -146,7 +147,7 @@ class Site:
             elif g['heading']: out.append(self.markdown(g['heading'][1:], here, doc, shown, True).join(('#', '')))
             else: out.append(m[0])
         out.append(text[at:] if inside else self.sentence(text[at:], doc, shown))
-        return ''.join(out)
+        return ''.join(out).replace(' ± ', PLUS_MINUS)
 
     def picture(self, link, here, doc):
         "A picture that Sphinx copies: its path as seen from the document."
@@ -217,7 +218,7 @@ class Site:
 
     def output_html(self, text, here, page):
         "HTML that a cell displayed: links led to their place, no style or script of its own."
-        text = re.sub(r'<(style|script)\b.*?</\1>\s*', '', text, flags=re.S | re.I)
+        text = re.sub(r'<(style|script)\b.*?</\1>\s*', '', text, flags=re.S | re.I).replace(' ± ', PLUS_MINUS)
         return re.sub(r'\b(src|href)="([^"]+)"', lambda a: f'{a[1]}="{self.url(html.unescape(a[2]), here, page) if not a[2].startswith("data:") else a[2]}"', text)
 
 
@@ -373,6 +374,12 @@ def write_all(root, to, demo=False):
     return len(list(to.rglob('*.ipynb'))) + len(list(to.rglob('*.md')))
 
 
+def file_title(stem):
+    "The name of a committed table as words."
+    words = re.sub(r'^table(\d)', r'table \1', stem).replace('_', ' ')
+    return words[:1].upper() + words[1:]
+
+
 def results(site, to):
     "A page for each table of outputs/reference, and one that lists all files there."
     root, folder = site.root, 'outputs/reference'
@@ -381,15 +388,15 @@ def results(site, to):
     for name in found: stems.setdefault(name.split('.')[0], []).append(name)
     rows = []
     for stem, names in stems.items():
-        links = []
-        for name in names:
-            if name.endswith('.md'):
-                text = site.markdown((root/folder/name).read_text(encoding='utf-8'), f'{folder}/{name}', f'{folder}/{name[:-3]}')
-                write(to, f'{folder}/{name}', f'---\norphan: true\n---\n# {stem.replace("_", " ").capitalize()}\n\n{text}\n')
-                links.append(f'[read](page:{stem}.html)')
-            else:
-                site.files.add(f'{folder}/{name}')
-                links.append(f"[{name.split('.', 1)[1]}](page:{name})")
+        others = [n for n in names if not n.endswith('.md')]
+        site.files |= {f'{folder}/{n}' for n in others}
+        links = [f"[{n.split('.', 1)[1]}](page:{n})" for n in others]
+        if f'{stem}.md' in names:
+            name = f'{folder}/{stem}'
+            text = site.markdown((root/f'{name}.md').read_text(encoding='utf-8'), f'{name}.md', name)
+            above = ' · '.join(['[Files of results](page:index.html)', *links])
+            write(to, f'{name}.md', f'---\norphan: true\n---\n# {file_title(stem)}\n\n{above}\n\n{text}\n')
+            links.insert(0, f'[read](page:{stem}.html)')
         rows.append(f'| `{stem}` | ' + ' · '.join(links) + ' |')
     head = '# Files of results\n\n> Every table and figure that is committed: to read here, or to load elsewhere.\n\n'
     write(to, f'{folder}/index.md', head + '| name | as |\n|:--|:--|\n' + '\n'.join(rows) + '\n')

@@ -2,7 +2,8 @@
 project, author = 'SparseAttnNet', 'The SparseAttnNet notebook authors'
 copyright = '2026 onwards, The SparseAttnNet notebook authors'
 extensions = ['myst_nb']
-exclude_patterns = ['_extra', '_static_of_site']
+exclude_patterns = ['_extra', '_static_of_site', '_templates']
+templates_path = ['_templates']
 html_extra_path = ['_extra']
 html_static_path = ['_static_of_site']
 html_css_files = ['site.css']
@@ -26,5 +27,5 @@ html_theme_options = dict(show_toc_level=2, show_navbar_depth=1, home_page_in_to
     logo=dict(text='SparseAttnNet', alt_text=''), use_download_button=False, use_fullscreen_button=False,
     pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
 # MathJax 3 from the site itself. Its menu would fetch dictionaries from elsewhere.
-mathjax_path = 'mathjax/tex-chtml.js'
+mathjax_path = 'mathjax/tex-chtml-full.js'
 mathjax3_config = {'options': {'enableMenu': False}, 'loader': {'load': ['a11y/assistive-mml']}}
