@@ -156,7 +156,7 @@ class Site:
             return link
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), unquote(link)))
         if not (self.root/target).is_file(): self.problems.append(f'{here}: the picture {link!r} is not there, correct the path')
-        self.files.add(target)
+        else: self.files.add(target)
         return posixpath.relpath(target, posixpath.dirname(doc) or '.')
 
     def notebook(self, page):
@@ -173,7 +173,7 @@ class Site:
                 out.append(markdown_cell(source, raw))
                 continue
             c = read_cell(n, raw)
-            if not shows_code(c) and not c.outputs: continue
+            if hidden(c): continue
             if draws(c):
                 figures += 1
                 if not caption_of(raw): self.problems.append(f"{here} cell {n} ({c.id}): a figure without a caption, add `#| fig-cap: \"what is seen\"`")
@@ -186,7 +186,7 @@ class Site:
         source = '\n'.join(l for l in c.source.split('\n') if not re.match(r'\s*#\|', l)).strip('\n')
         tags, options, cells = [t for t in c.tags if t in ('solution',)], {}, []
         outputs = [] if c.directives.get('output') == 'false' else [o for o in c.outputs if o.get('name') != 'stderr']
-        if not shows_code(c) or not source:
+        if c.directives.get('echo') == 'false' or not source:
             tags.append('remove-input')
         elif only_imports(c):
             tags.append('hide-input')
@@ -222,7 +222,7 @@ class Site:
         return re.sub(r'\b(src|href)="([^"]+)"', lambda a: f'{a[1]}="{self.url(html.unescape(a[2]), here, page) if not a[2].startswith("data:") else a[2]}"', text)
 
 
-def shows_code(c): return not ('hide' in c.directives or 'default_exp' in c.directives or c.directives.get('include') == 'false' or c.directives.get('echo') == 'false')
+def hidden(c): return bool({'hide', 'default_exp'} & c.directives.keys()) or c.directives.get('include') == 'false'
 
 
 def draws(c): return any(k.startswith('image/') for o in c.outputs for k in o.get('data', {}))
