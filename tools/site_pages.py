@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import site_api  # noqa: E402
 from course import COURSE, MARK, caption_of, join, made, title  # noqa: E402
 from lint_notebooks import read_cell  # noqa: E402
-from student import CHECK  # noqa: E402
+from student import CHECK, teacher_note  # noqa: E402
 
 # The contents beside every page: part -> pages, each a path below nbs, or a group (name, where, one line, pages).
 PARTS = {
@@ -287,6 +287,9 @@ def equation(block):
     return (f'\n\n{places}' if places else '') + f'\n\n```{{math}}\n:nowrap:\n\n{body}\n```\n\n'
 
 
+def missing_course(site): return [p.path for p in COURSE if p.path not in site.notebooks]
+
+
 def toctree(entries, caption='', **options):
     lines = [f':caption: {caption}'] if caption else []
     lines += [f":{k.replace('_', '-')}:{'' if v is True else f' {v}'}" for k, v in options.items()]
@@ -319,6 +322,7 @@ def contents(site):
             groups[f'{folder}/index'] = (name, line, pages)
             parts[part].append((name, f'{folder}/index'))
     rest = [p for p in site.notebooks if p not in placed]
+    if not missing_course(site): parts['The course'].append(('For the teacher', 'teacher'))
     parts['The library'].append(('API reference', 'api/index'))
     parts['Results'].append(('Files of results', 'outputs/reference/index'))
     parts[PROJECT] = [(short(title(site.root, p)), p) for p in rest] + [(name, p[:-3]) for p, name in TEXTS.items() if (site.root/p).exists()]
@@ -359,6 +363,7 @@ def write_all(root, to, demo=False):
         write(to, f'{doc}.md', f'# {name}\n\n> {line}\n\n' + '\n'.join(rows) + '\n\n' + toctree([(short(title(root, p)), p) for p in pages], hidden=True) + '\n')
     for path in TEXTS:
         if (root/path).exists(): write(to, path, site.markdown((root/path).read_text(encoding='utf-8'), path, path[:-3]))
+    if not missing_course(site): write(to, 'teacher.md', site.markdown(teacher_note(root), 'nbs/teacher.md', 'teacher'))
     results(site, to)
     for name, text in site_api.pages(site.modules, {module_of(site.read(p)): p for p in site.notebooks}): write(to, f'api/{name}.md', site.markdown(text, f'api/{name}.md', f'api/{name}'))
     for path in sorted(site.sources):
