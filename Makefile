@@ -84,7 +84,7 @@ test-site: .venv-site/stamp ## open every page of build/site in headless Chromiu
 	@set -e; p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$p is older than Python 3.11: name one with PYTHON=/path/to/python3.12" >&2; exit 1; }; \
 	rm -rf .venv-site; "$$p" -m venv .venv-site; \
-	.venv-site/bin/python -m pip install -q --disable-pip-version-check -r tools/site/requirements.txt; \
+	.venv-site/bin/python -m pip install -qq --disable-pip-version-check -r tools/site/requirements.txt; \
 	.venv-site/bin/python -c 'import sphinx, myst_nb, sphinx_book_theme'; pwd -P > $@; echo '.venv-site is ready'
 
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks

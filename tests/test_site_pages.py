@@ -31,8 +31,8 @@ def project(tmp_path):
     put('nbs/method/03_coarse.ipynb', md('# Coarse'), md('$$F = f(I) \\tag{2}$$'), py('#| export\ndef f(x): return x'))
     put('nbs/method/05_fine.ipynb', md('# Fine'))
     (tmp_path/'sparseattnnet/method').mkdir(parents=True)
-    (tmp_path/'sparseattnnet/method/coarse.py').write_text('"What is coarse."\n__all__ = ["widen", "Map"]\n'
-        'def widen(\n    x:int=1, # the width | in pixels\n    *,\n    deep:bool=False, # go on\n)->int: # the new width\n    "Make it wider, as in Eq. 2."\n    return x\n\n'
+    (tmp_path/'sparseattnnet/method/coarse.py').write_text('"What is coarse."\n__all__ = ["widen_it", "edge", "Map"]\n'
+        'def edge(): "No word to link."\ndef widen_it(\n    x:int=1, # the width | in pixels\n    *,\n    deep:bool=False, # go on\n)->int: # the new width\n    "Make it wider, as in Eq. 2."\n    return x\n\n'
         'class Map:\n    "A map."\n    def __init__(self,\n        w:int, # width\n    ): pass\n\n@patch\ndef look(self:Map,\n    at:int, # where\n):\n    "Look at it."\n')
     (tmp_path/'outputs/reference').mkdir(parents=True)
     (tmp_path/'outputs/reference/claims.md').write_text('All claims.\n')
@@ -97,10 +97,10 @@ def test_an_equation_keeps_its_number_and_is_found_by_it(project):
 def test_links_lead_to_their_place_in_the_site(project):
     root, put = project
     put('nbs/method/05_fine.ipynb', md('# Fine'), md('[a](03_coarse.ipynb#net) [b](../index.ipynb) [c](../../outputs/reference/claims.md) [`d`](../../outputs/reference/claims.csv) '
-        '[e](../../LICENSE) [f](https://example.org/x) [g](#here) `[h](nowhere.ipynb)`'), md('## See [a](03_coarse.ipynb), Eq. 2'), md('`widen` and `Map`'))
+        '[e](../../LICENSE) [f](https://example.org/x) [g](#here) `[h](nowhere.ipynb)`'), md('## See [a](03_coarse.ipynb), Eq. 2'), md('`widen_it`, `edge` and `Map`'))
     source = text(shown(root, 'method/05_fine'))
     for link in ('[a](place:03_coarse.html#net)', '[b](page:../index.html)', '[c](page:../outputs/reference/claims.html)', '[`d`](page:../outputs/reference/claims.csv)', '[e](page:../files/LICENSE.txt.html)',
-                 '[f](https://example.org/x)', '[g](place:#here)', '`[h](nowhere.ipynb)`', '## See [a](page:03_coarse.html), Eq. 2', '[`widen`](place:../api/method.coarse.html#widen)'): assert link in source, link
+                 '[f](https://example.org/x)', '[g](place:#here)', '`[h](nowhere.ipynb)`', '## See [a](page:03_coarse.html), Eq. 2', '[`widen_it`](place:../api/method.coarse.html#widen-it), `edge` and [`Map`](place:../api/method.coarse.html#map)'): assert link in source, link
 
 
 @pytest.mark.parametrize('link', ['[x](gone.ipynb)', '[x](../../../etc)', '![x](gone.png)', '![x](https://example.org/x.png)', '<img src="gone.png">', '[x](../outputs)'])
@@ -126,8 +126,8 @@ def test_code_is_left_alone_however_it_is_fenced():
 def test_the_reference_is_made_from_comments_and_docstrings(project):
     root, _ = project
     module = site_api.modules(root)['method.coarse']
-    widen, a_map = module.items
-    assert widen.signature == 'widen(x=1, *, deep=False)' and widen.rows == [('x', 'int', '1', 'the width | in pixels'), ('deep', 'bool', 'False', 'go on')]
+    _, widen, a_map = module.items
+    assert widen.signature == 'widen_it(x=1, *, deep=False)' and widen.rows == [('x', 'int', '1', 'the width | in pixels'), ('deep', 'bool', 'False', 'go on')]
     assert widen.returns == ('int', 'the new width')
     assert a_map.signature == 'Map(w)' and a_map.rows == [('w', 'int', '', 'width')] and [m.name for m in a_map.members] == ['look'] and a_map.members[0].rows[0][0] == 'at'
     page = dict(site_api.pages({module.name: module}, {module.name: 'method/03_coarse'}))['method.coarse']
@@ -140,6 +140,11 @@ def test_the_project_writes_all_its_pages_and_names_each_once(tmp_path):
     parts, groups = contents(site)
     listed = [to for entries in parts.values() for _, to in entries if to in site.notebooks] + [p for _, _, pages in groups.values() for p in pages]
     assert sorted([*listed, 'index']) == site.notebooks
+
+
+def test_the_four_public_names_are_those_of_the_package():
+    import sparseattnnet
+    assert site_api.FOUR == sparseattnnet._PLACES
 
 
 def test_every_documented_function_of_the_package_has_its_table():

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from lint_notebooks import comments_of, is_dataclass  # noqa: E402
 
 PACKAGE = 'sparseattnnet'
+FOUR = {'SparseAttnClassifier': 'use.classifier', 'SparseAttnNet': 'method.model', 'preset': 'method.model', 'load': 'use.trained'}  # as in __init__.py
 ROOMS = {'method': 'The method', 'data': 'Data', 'learn': 'Training', 'judge': 'Judging', 'studies': 'Studies', 'deploy': 'Speed and export', 'use': 'Use', 'reproduce': 'Reproducing'}
 
 
@@ -151,11 +152,11 @@ def modules(root):
 
 
 def unique_names(found):
-    "Public name -> its module, for names that only one module has."
+    "Public name -> its module, for names that only one module has and that are no word of the language, as `edge` is."
     owners = {}
     for m in found.values():
         for i in m.items: owners.setdefault(i.name, set()).add(m.name)
-    return {n: min(o) for n, o in owners.items() if len(o) == 1}
+    return {n: min(o) for n, o in owners.items() if len(o) == 1 and ('_' in n.strip('_') or n != n.lower())}
 
 
 def cell(text): return re.sub(r'\s+', ' ', text).replace('|', '\\|').replace('$', '\\$').strip()
@@ -203,8 +204,8 @@ def pages(found, notebooks):
     for m in found.values(): rooms.setdefault(m.name.split('.')[0] if '.' in m.name else '', []).append(m)
     order = [*ROOMS, *sorted(set(rooms) - set(ROOMS) - {''}), '']
     index = ['# API reference', '', '> Every public name of the package, made from its docstrings and from the comment after each parameter.', '',
-        'Four names are all that most people need: '
-        '`from sparseattnnet import SparseAttnClassifier, SparseAttnNet, preset, load`.', '']
+        'Most people need four names: ' + ', '.join(f'[`{n}`](place:{m}.html#{anchor(n)})' for n, m in FOUR.items() if m in found)
+        + f', each by `from {PACKAGE} import …`.', '']
     tree = []
     for room in [r for r in order if r in rooms]:
         index += [f"## {ROOMS.get(room, room) or 'Around the package'}", '']

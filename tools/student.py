@@ -18,7 +18,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -107,7 +106,7 @@ def sessions(times, limit=SESSION):
 
 def teacher_note(root):
     "The note for the teacher, as Markdown whose links are relative to nbs/."
-    measured = json.loads((root/TIMES).read_text(encoding='utf-8')) if (root/TIMES).exists() else dict(machine='', seconds={})
+    measured = json.loads((root/TIMES).read_text(encoding='utf-8')) if (root/TIMES).exists() else dict(seconds={})
     rows, totals = [], []
     for i, p in enumerate(COURSE, 1):
         n = counted(json.loads(file_of(root, p.path).read_text(encoding='utf-8'))['cells'])
@@ -130,26 +129,27 @@ def teacher_note(root):
         '## How long it takes', '',
         f'Words, lines of code, figures and exercises are counted from the pages. The minutes follow from rates that we assume for readers who are not native speakers: '
         f'{WORDS} words a minute, {LINES} lines of code a minute, {EXERCISE} minutes for an exercise. No class has been timed yet. '
-        '*Runs* is measured: seconds to execute the whole page, with its solutions'
-        + (f" ({measured['machine']})." if measured['machine'] else '.'), '',
+        '*Runs* is measured: seconds of one processor core to execute the whole page, with its solutions.', '',
         '| page | title | words | lines of code | figures | exercises | prose, min | code, min | all, min | runs, s |', '|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|', *rows, '',
         f'Together {sum(totals)} minutes. In sessions of {SESSION} minutes:', '', '| session | pages | minutes |', '|--:|:--|--:|', *plan, '',
         'A page that is longer than a session has one of its own; leave some of its exercises for home.', ''])
 
 
 def measure(root):
-    "Execute each page of the course as it stands, alone and on one thread, and keep how long it took."
+    "Execute each page of the course as it stands, on one thread, and keep the processor's time: other work beside it does not count."
+    import resource  # not on Windows, where the note is still written
     seconds, env = {}, os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
     for i, p in enumerate(COURSE, 1):
         file = file_of(root, p.path)
         with tempfile.TemporaryDirectory() as d:
-            t0 = time.monotonic()
+            t0 = resource.getrusage(resource.RUSAGE_CHILDREN)
             done = subprocess.run([sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--output-dir', d, file.name], cwd=file.parent, env=env, capture_output=True, text=True)
-        seconds[p.path] = round(time.monotonic() - t0, 1)
+        t1 = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds[p.path] = round(t1.ru_utime + t1.ru_stime - t0.ru_utime - t0.ru_stime, 1)
         if done.returncode: sys.exit(f'{p.path} does not run, so nothing was written: mend it with `make test ONLY={p.path}`\n{done.stderr[-2000:]}')
         print(f'{i}/{len(COURSE)} {p.path} {seconds[p.path]:.1f} s', flush=True)
     part = root/f'{TIMES}.{os.getpid()}'
-    part.write_text(json.dumps(dict(machine=f'{os.cpu_count()} cores, one thread, other work beside it' if os.getloadavg()[0] > 1.5 else f'{os.cpu_count()} cores, one thread', seconds=seconds), indent=1) + '\n', encoding='utf-8')
+    part.write_text(json.dumps(dict(seconds=seconds), indent=1) + '\n', encoding='utf-8')
     os.replace(part, root/TIMES)
 
 
