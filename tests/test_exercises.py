@@ -143,9 +143,10 @@ def test_the_teacher_is_told_how_long_each_page_takes_and_no_solution(tmp_path):
     rows = [l.split(' | ') for l in note.split('\n') if re.match(r'\| \d+ \| \[', l)]
     assert len(rows) == len(COURSE)
     measured = json.loads((ROOT/TIMES).read_text(encoding='utf-8'))
-    assert set(measured['seconds']) == {p.path for p in COURSE}, 'a page was added: run `python tools/student.py --measure`'
+    assert len(measured['seconds']) > len(COURSE)/2 and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `python tools/student.py --measure`'
     for p, row in zip(COURSE, rows):
-        assert f'({p.path}.ipynb)' in row[1] and row[-1].strip(' |') == f"{measured['seconds'][p.path]:.0f}"
+        ran = f"{measured['seconds'][p.path]:.0f}" if p.path in measured['seconds'] else 'not measured'
+        assert f'({p.path}.ipynb)' in row[1] and row[-1].strip(' |') == ran
         for c in json.loads(file_of(ROOT, p.path).read_text(encoding='utf-8'))['cells']:
             if solution(c) and len(join(c['source'])) > 60: assert join(c['source']) not in note
     for link in re.findall(r'\]\(([^)\s#]+)', note): assert (tmp_path/'class'/link).exists(), link

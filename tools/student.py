@@ -138,7 +138,8 @@ def teacher_note(root):
 def measure(root):
     "Execute each page of the course as it stands, on one thread, and keep the processor's time: other work beside it does not count."
     import resource  # not on Windows, where the note is still written
-    seconds, env = {}, os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
+    old = json.loads((root/TIMES).read_text(encoding='utf-8'))['seconds'] if (root/TIMES).exists() else {}
+    seconds, env = {p.path: old[p.path] for p in COURSE if p.path in old}, os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
     for i, p in enumerate(COURSE, 1):
         file = file_of(root, p.path)
         with tempfile.TemporaryDirectory() as d:
@@ -146,11 +147,11 @@ def measure(root):
             done = subprocess.run([sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--output-dir', d, file.name], cwd=file.parent, env=env, capture_output=True, text=True)
         t1 = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds[p.path] = round(t1.ru_utime + t1.ru_stime - t0.ru_utime - t0.ru_stime, 1)
-        if done.returncode: sys.exit(f'{p.path} does not run, so nothing was written: mend it with `make test ONLY={p.path}`\n{done.stderr[-2000:]}')
+        if done.returncode: sys.exit(f'{p.path} does not run: mend it with `make test ONLY={p.path}`; what was measured before is kept\n{done.stderr[-2000:]}')
         print(f'{i}/{len(COURSE)} {p.path} {seconds[p.path]:.1f} s', flush=True)
-    part = root/f'{TIMES}.{os.getpid()}'
-    part.write_text(json.dumps(dict(seconds=seconds), indent=1) + '\n', encoding='utf-8')
-    os.replace(part, root/TIMES)
+        part = root/f'{TIMES}.{os.getpid()}'
+        part.write_text(json.dumps(dict(seconds=seconds), indent=1) + '\n', encoding='utf-8')
+        os.replace(part, root/TIMES)
 
 
 def main(argv=None):
