@@ -134,6 +134,16 @@ def test_the_reference_is_made_from_comments_and_docstrings(project):
     assert '| <code>x</code> | `int` | `1` | the width \\| in pixels |' in page and 'page:../method/03_coarse.html' in page and '<span id="map-look"></span>' in page
 
 
+@pytest.mark.parametrize('demo', [True, False])
+def test_the_demonstration_is_linked_where_it_was_made(project, tmp_path_factory, demo):
+    root, put = project
+    put('nbs/use/classifier.ipynb', md('# The classifier'))
+    to = tmp_path_factory.mktemp('site')
+    write_all(root, to, demo)
+    front = (to/'index.ipynb').read_text(encoding='utf-8')
+    assert ('demo/index.html' in front) == ('In your browser </in_your_browser>' in front) == (to/'in_your_browser.md').exists() == demo
+
+
 def test_the_project_writes_all_its_pages_and_names_each_once(tmp_path):
     assert write_all(ROOT, tmp_path) > 150
     site = Site(ROOT)

@@ -204,7 +204,7 @@ def pages(found, notebooks):
     for m in found.values(): rooms.setdefault(m.name.split('.')[0] if '.' in m.name else '', []).append(m)
     order = [*ROOMS, *sorted(set(rooms) - set(ROOMS) - {''}), '']
     index = ['# API reference', '', '> Every public name of the package, made from its docstrings and from the comment after each parameter.', '',
-        'Most people need four names: ' + ', '.join(f'[`{n}`](place:{m}.html#{anchor(n)})' for n, m in FOUR.items() if m in found)
+        'Most people need four names: ' + ', '.join(f'[`{n}`](place:{m}.html#{anchor(n)})' for n, m in FOUR.items() if m in found and any(i.name == n for i in found[m].items))
         + f', each by `from {PACKAGE} import …`.', '']
     tree = []
     for room in [r for r in order if r in rooms]:

@@ -293,7 +293,7 @@ def missing_course(site): return [p.path for p in COURSE if p.path not in site.n
 def toctree(entries, caption='', **options):
     lines = [f':caption: {caption}'] if caption else []
     lines += [f":{k.replace('_', '-')}:{'' if v is True else f' {v}'}" for k, v in options.items()]
-    return '\n'.join(['```{toctree}', *lines, '', *(f'{name} </{to}>' if not SCHEME.match(to) else f'{name} <{to}>' for name, to in entries), '```'])
+    return '\n'.join(['```{toctree}', *lines, '', *(f'{name} </{to}>' for name, to in entries), '```'])
 
 
 def one_line(nb):
@@ -331,12 +331,12 @@ def contents(site):
 
 def doors(site, parts, demo):
     "The ways into the site, on the front page."
-    first = {part: next((to for _, to in entries if not SCHEME.match(to)), None) for part, entries in parts.items()}
+    first = {part: next((to for _, to in entries if to != 'in_your_browser'), None) for part, entries in parts.items()}
     ways = [('The course', f'{len([p for p in COURSE if p.path in site.notebooks])} pages, from a pixel to the verdict, with exercises', first['The course']),
         ('Results', 'the paper\'s tables, its claims one by one, and where it is ambiguous', first['Results']),
         ('Use it', 'your own folder of images: train, predict, report', first['Use it']),
         ('Reference', 'every public function, from its docstring', 'api/index')]
-    if demo: ways.insert(1, ('In your browser', 'a trained model runs on your machine, nothing is sent', f'{DEMO}/index'))
+    if demo: ways.insert(1, ('In your browser', 'a trained model on your own machine; no image leaves it', f'{DEMO}/index'))
     return '<div class="doors">' + ''.join(f'<a href="{to}.html"><strong>{name}</strong>{line}</a>' for name, line, to in ways if to) + '</div>'
 
 
@@ -350,11 +350,13 @@ def write_all(root, to, demo=False):
     "Write the sources of the site into a folder; gives the number of pages. Raises SiteError with everything that is wrong."
     site = Site(root)
     parts, groups = contents(site)
-    if demo: parts['Use it'].insert(0, ('In your browser', 'page:demo/index.html'))
+    if demo:
+        parts['Use it'].insert(0, ('In your browser', 'in_your_browser'))
+        write(to, 'in_your_browser.md', f'# In your browser\n\n> A trained model runs on your machine. No image leaves it.\n\n[Open the demonstration](page:{DEMO}/index.html)\n')
     for page in site.notebooks:
         nb = site.notebook(page)
         if page == 'index':
-            trees = '\n\n'.join(toctree([e for e in entries if not e[1].startswith('page:')], part, hidden=True) for part, entries in parts.items())
+            trees = '\n\n'.join(toctree(entries, part, hidden=True) for part, entries in parts.items() if entries)
             nb['cells'].insert(2, markdown_cell(doors(site, parts, demo), dict(id='doors')))
             nb['cells'].append(markdown_cell(trees, dict(id='contents-of-site')))
         write(to, f'{page}.ipynb', json.dumps(nb, ensure_ascii=False, indent=1))
