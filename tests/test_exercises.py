@@ -143,7 +143,7 @@ def test_the_teacher_is_told_how_long_each_page_takes_and_no_solution(tmp_path):
     rows = [l.split(' | ') for l in note.split('\n') if re.match(r'\| \d+ \| \[', l)]
     assert len(rows) == len(COURSE)
     measured = json.loads((ROOT/TIMES).read_text(encoding='utf-8'))
-    assert len(measured['seconds']) > len(COURSE)/2 and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `python tools/student.py --measure`'
+    assert measured['seconds'] and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `python tools/student.py --measure`'
     for p, row in zip(COURSE, rows):
         ran = f"{measured['seconds'][p.path]:.0f}" if p.path in measured['seconds'] else 'not measured'
         assert f'({p.path}.ipynb)' in row[1] and row[-1].strip(' |') == ran
