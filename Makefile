@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test lab student demo test-demo export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test lab student demo test-demo site test-site export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -24,6 +24,7 @@ BIN := PATH="$$PWD/.venv/bin:$$PATH"
 # The stamp lies in .venv, holds the folder it was made for, and is written last: an installation that was stopped
 # halfway, or a checkout that was moved, is begun anew.
 MOVED := $(shell [ "$$(cat .venv/stamp 2>/dev/null)" = "$$(pwd -P)" ] || echo FORCE)
+SITE_MOVED := $(shell [ "$$(cat .venv-site/stamp 2>/dev/null)" = "$$(pwd -P)" ] || echo FORCE)
 .PHONY: FORCE
 FORCE:
 
@@ -38,7 +39,7 @@ help: ## list the targets
 	@echo '           STUDY=one_at_a_time|ksweep|edge|factorial  ARMS=…  SHARE=…  (train the runs of a study, draw nothing)'
 	@echo '           AT_ONCE=jobs at a time, default as many as cores and memory bear, at most 4'
 	@echo 'make grid  takes the same; make remake RUN=name trains a published run again'
-	@echo 'make test  takes ONLY=part-of-a-notebook-path   any target takes PYTHON=python3.12'
+	@echo 'make test  takes ONLY=part-of-a-notebook-path; make test-site takes PICTURES=folder   any target takes PYTHON=python3.12'
 
 paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on your own images: DATA="folder")
 	@set -- "$$PROFILE"; $(FLAGS); [ -z "$$PUBLISH" ] || set -- "$$@" --publish; $(BIN) $(PY) -m sparseattnnet.reproduce.main "$$@"
@@ -77,6 +78,20 @@ demo: .venv/stamp ## build the demonstration in the browser into build/demo (nee
 
 test-demo: .venv/stamp ## build the demonstration and test it in headless Chromium: CHROMIUM=path names the browser
 	@$(BIN) $(PY) -B tools/demo/check.py
+
+site: .venv-site/stamp ## build the web site from the stored notebooks into build/site (with build/demo, if `make demo` made it)
+	@.venv-site/bin/python -B tools/build_site.py
+
+test-site: .venv-site/stamp ## open every page of build/site in headless Chromium: CHROMIUM=path names the browser
+	@.venv-site/bin/python -B tools/test_site.py $(if $(PICTURES),--pictures "$(PICTURES)")
+
+# The site needs nothing of the project's own environment: it reads the notebooks, and the package as text.
+.venv-site/stamp: tools/site/requirements.txt $(SITE_MOVED)
+	@set -e; p=$(PY); [ -x "$$p" ] || p="$${PYTHON:-python3}"; \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$p is older than Python 3.11: name one with PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	rm -rf .venv-site; "$$p" -m venv .venv-site; \
+	.venv-site/bin/python -m pip install -qq --disable-pip-version-check -r tools/site/requirements.txt; \
+	.venv-site/bin/python -c 'import sphinx, myst_nb, sphinx_book_theme'; pwd -P > $@; echo '.venv-site is ready'
 
 export: .venv/stamp ## write the package sparseattnnet/ from the notebooks
 	@$(BIN) $(PY) .venv/bin/nbdev_export && echo 'sparseattnnet/ is written from nbs/'

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 from course import COURSE, file_of, join  # noqa: E402
-from student import CHECK, checks_of, hide, main, solution  # noqa: E402
+from student import CHECK, LINES, SESSION, TIMES, WORDS, checks_of, counted, hide, main, minutes, sessions, solution, teacher_note  # noqa: E402
 
 
 def code_cells(path):
@@ -135,3 +135,32 @@ def test_a_solution_without_a_check_leaves_nothing():
     tags = {'metadata': {'tags': ['solution']}, 'cell_type': 'code', 'outputs': [], 'execution_count': None}
     kept = hide([tags | {'source': 'secret = 1'}, tags | {'source': 'answer = 2\ncheck_1(answer)'}])
     assert [join(c['source']) for c in kept] == ['answer = ... # your answer, of as many lines as you need\ncheck_1(answer)']
+
+
+def test_the_teacher_is_told_how_long_each_page_takes_and_no_solution(tmp_path):
+    main([str(tmp_path/'class')])
+    note = (tmp_path/'class/TEACHER.md').read_text(encoding='utf-8')
+    rows = [l.split(' | ') for l in note.split('\n') if re.match(r'\| \d+ \| \[', l)]
+    assert len(rows) == len(COURSE)
+    measured = json.loads((ROOT/TIMES).read_text(encoding='utf-8'))
+    assert measured['seconds'] and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `python tools/student.py --measure`'
+    for p, row in zip(COURSE, rows):
+        ran = f"{measured['seconds'][p.path]:.0f}" if p.path in measured['seconds'] else 'not measured'
+        assert f'({p.path}.ipynb)' in row[1] and row[-1].strip(' |') == ran
+        for c in json.loads(file_of(ROOT, p.path).read_text(encoding='utf-8'))['cells']:
+            if solution(c) and len(join(c['source'])) > 60: assert join(c['source']) not in note
+    for link in re.findall(r'\]\(([^)\s#]+)', note): assert (tmp_path/'class'/link).exists(), link
+
+
+def test_what_is_counted_is_what_a_student_reads():
+    cell = lambda kind, source, **kw: dict(cell_type=kind, source=source, metadata={}, outputs=[]) | kw
+    page = [cell('markdown', '# Two words'), cell('markdown', '<!-- made by tools/course.py: way -->\nnot counted'), cell('markdown', 'See [the map](far/away.ipynb): $$a + b$$'),
+            cell('code', '#| hide\nx = 1'), cell('code', '#| label: fig-a\nimport os\n\ny = 2\nz = 3', outputs=[dict(data={'image/png': ''})]), cell('code', 'w = 4', metadata=dict(tags=['solution'])),
+            cell('code', 'def check_1(y): assert y == 2')]
+    assert counted(page) == dict(words=5, lines=3, figures=1, exercises=1)
+    assert minutes(dict(words=WORDS*3, lines=LINES*2)) == (3, 2)
+
+
+def test_sessions_keep_the_order_and_the_limit():
+    assert sessions([40, 40, 40, 120, 10, 20], 90) == [[0, 1], [2], [3], [4, 5]]
+    assert [k for s in sessions([30]*7) for k in s] == list(range(7)) and all(30*len(s) <= SESSION for s in sessions([30]*7))

@@ -31,7 +31,7 @@ TRAIN, INDEX, CONTENTS = 'nbs/paper/train.ipynb', 'nbs/index.ipynb', 'nbs/conten
 LIMIT = float(os.environ.get('CHECK_LIMIT_S', 900))  # one notebook, seconds
 ONE_THREAD = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMEXPR_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS', 'NUMBA_NUM_THREADS')
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LEFT_OUT = shutil.ignore_patterns('.git', '.venv', '__pycache__', '.ipynb_checkpoints', '.pytest_cache', '*.egg-info', 'build', 'dist', '_proc', '_docs', '.DS_Store')
+LEFT_OUT = shutil.ignore_patterns('.git', '.venv', '.venv-*', '__pycache__', '.ipynb_checkpoints', '.pytest_cache', '*.egg-info', 'build', 'dist', '_proc', '_docs', '.DS_Store')
 
 
 class Count:

@@ -4,8 +4,8 @@
     python tools/course.py [--write | --check] [--root FOLDER]
 
 COURSE is the one ordered list of pages. `--write` puts three kinds of markdown cells into them: the way (second cell),
-the next page (last cell), and under each figure of a page of nbs/method its caption, which is the `#| fig-cap` line of
-the figure's cell. `--check` writes nothing and fails where a page differs. Cells that the tool made begin with a
+the next page (last cell), and under each figure its caption, which is the `#| fig-cap` line of the figure's cell. All
+other notebooks get their captions too, under the figures that are stored. `--check` writes nothing and fails where a page differs. Cells that the tool made begin with a
 comment, keep their ids, and are replaced as a whole. Only the standard library is used; nothing is executed."""
 import argparse
 import json
@@ -95,15 +95,28 @@ def caption_of(c):
 def made(c): return c['cell_type'] == 'markdown' and join(c['source']).startswith(MARK)
 
 
-def with_way(root, i, nb):
-    "The cells of page i with everything that this tool puts into them."
-    out = []
-    for c in [c for c in nb['cells'] if not made(c)]:
-        out.append(c)
-        if len(out) == 1: out.append(way(root, i))
-        if COURSE[i].path.startswith('method/') and (text := caption_of(c)):
-            out.append(cell('caption', f"{COURSE[i].path} {c['id']}", f'**Figure.** {text}'))
-    return [*out, onward(root, i)]
+def with_captions(page, cells, stored=True):
+    "Cells with a caption under each figure; with `stored` only where a picture is among the outputs."
+    for c in cells:
+        yield c
+        drawn = any(k.startswith('image/') for o in c.get('outputs', ()) for k in o.get('data', {}))
+        if (text := caption_of(c)) and (drawn or not stored): yield cell('caption', f"{page} {c['id']}", f'**Figure.** {text}')
+
+
+def with_way(root, page, nb):
+    "The cells of a page with everything that this tool puts into them."
+    i = next((i for i, p in enumerate(COURSE) if p.path == page), None)
+    own = [c for c in nb.get('cells', ()) if not made(c)]
+    if i is None: return list(with_captions(page, own))
+    first, *rest = with_captions(page, own, stored=False)
+    return [first, way(root, i), *rest, onward(root, i)]
+
+
+def pages(root):
+    "Every notebook, as a path below nbs without its ending: the course first."
+    found = [p.relative_to(root/'nbs').with_suffix('').as_posix() for p in sorted((root/'nbs').rglob('*.ipynb'))]
+    course = [p.path for p in COURSE]
+    return course + [p for p in found if p not in course and not any(s[0] in '._' for s in p.split('/'))]
 
 
 def stray(root):
@@ -119,13 +132,13 @@ def main(argv=None):
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
     a = ap.parse_args(argv)
     wrong = [f'nbs/{p}.ipynb is on no page of the course: add it to COURSE in tools/course.py' for p in stray(a.root)]
-    for i, p in enumerate(COURSE):
-        path = file_of(a.root, p.path)
+    for page in pages(a.root):
+        path = file_of(a.root, page)
         nb = json.loads(path.read_text(encoding='utf-8'))
-        cells = with_way(a.root, i, nb)
-        if cells == nb['cells']: continue
+        cells = with_way(a.root, page, nb)
+        if cells == nb.get('cells', []): continue
         if not a.write:
-            wrong.append(f'nbs/{p.path}.ipynb: way or captions differ, run `python tools/course.py --write`')
+            wrong.append(f'nbs/{page}.ipynb: way or captions differ, run `python tools/course.py --write`')
             continue
         nb['cells'] = cells
         part = path.with_name(f'.{path.name}.{os.getpid()}')

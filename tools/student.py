@@ -1,25 +1,34 @@
 #!/usr/bin/env python3
-"""The course without its solutions, for a class.
+"""The course without its solutions, for a class, with a note for the teacher.
 
     python tools/student.py FOLDER [--root FOLDER]
+    python tools/student.py --measure
 
 Every page of the course is copied. Links between its pages stay; links to other pages lead back to this project.
 A cell tagged `solution` disappears. Where it ends with a check, such as `check_1(recall)`, an empty answer takes its
-place: `recall = ...`, and the check, which says what is wrong until the answer is right. Outputs of later cells stay."""
+place: `recall = ...`, and the check, which says what is wrong until the answer is right. Outputs of later cells stay.
+
+TEACHER.md says how long each page takes: its words and lines are counted, and the time it runs was measured by
+`--measure`, which executes the pages one after another and writes tools/course_times.json."""
 import argparse
 import ast
 import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from course import COURSE, file_of, join  # noqa: E402
+from course import COURSE, file_of, join, made, title  # noqa: E402
 
 CHECK = re.compile(r'^check_(\d+)\((\w+)\)$', re.M)
 EMPTY = '...'
+TIMES = 'tools/course_times.json'
+WORDS, LINES, EXERCISE = 150, 20, 5  # words and lines of code a minute, minutes an exercise: what we assume of a reader
+SESSION = 90  # minutes
 
 
 def solution(c): return 'solution' in c.get('metadata', {}).get('tags', ())
@@ -68,12 +77,92 @@ def led_back(source, page, to, root):
     return re.sub(r'\]\(([^)\s]+)\)', move, source)
 
 
+def counted(cells):
+    "What a reader meets on a page: words of prose, lines of code, figures, exercises."
+    words = lines = figures = 0
+    for c in cells:
+        if made(c) or solution(c): continue
+        source = join(c['source'])
+        if c['cell_type'] == 'markdown':
+            words += len(re.findall(r'\w[\w’\'-]*', re.sub(r'\$\$.*?\$\$|\]\([^)]*\)', ' ', source, flags=re.S)))
+        elif c['cell_type'] == 'code' and not re.search(r'^#\|\s*(hide|default_exp)', source, re.M):
+            lines += sum(bool(l.strip()) and not l.startswith(('#|', 'import ', 'from ')) for l in source.split('\n'))
+            figures += any(k.startswith('image/') for o in c['outputs'] for k in o.get('data', {}))
+    return dict(words=words, lines=lines, figures=figures, exercises=len(checks_of(cells)))
+
+
+def minutes(n): return max(1, round(n['words']/WORDS)), round(n['lines']/LINES)
+
+
+def sessions(times, limit=SESSION):
+    "Pages in their order, as many to a session as fit: lists of page numbers, counted from 0."
+    out, left = [], 0
+    for i, t in enumerate(times):
+        if not out or t > left: out, left = [*out, []], limit
+        out[-1].append(i)
+        left -= t
+    return out
+
+
+def teacher_note(root):
+    "The note for the teacher, as Markdown whose links are relative to nbs/."
+    measured = json.loads((root/TIMES).read_text(encoding='utf-8')) if (root/TIMES).exists() else dict(seconds={})
+    rows, totals = [], []
+    for i, p in enumerate(COURSE, 1):
+        n = counted(json.loads(file_of(root, p.path).read_text(encoding='utf-8'))['cells'])
+        ran = measured['seconds'].get(p.path)
+        prose, code = minutes(n)
+        totals.append(prose + code + EXERCISE*n['exercises'])
+        rows.append(f"| {i} | [{title(root, p.path)}]({p.path}.ipynb) | {n['words']:,} | {n['lines']} | {n['figures']} | {n['exercises']} | {prose} | {code} | {totals[-1]} | {'not measured' if ran is None else f'{ran:.0f}'} |")
+    plan = [f"| {i} | {', '.join(str(k + 1) for k in s)} | {sum(totals[k] for k in s)} |" for i, s in enumerate(sessions(totals), 1)]
+    return '\n'.join([
+        '# For the teacher', '', '> How long each page takes, what to prepare, and how the exercises check themselves.', '',
+        '## Before the class', '',
+        '- `make venv` installs what the pages need. It downloads for some minutes, so do it once on each machine, before the class.',
+        '- `make student FOLDER=class` writes the pages without solutions. The project stays beside that folder: pages outside of the course are linked there.',
+        '- Open the folder with `make lab`, page 1 first. Each page links to the next one.',
+        '- No page needs the internet, an account or a GPU.', '',
+        '## How the exercises work', '',
+        'In place of a solution stands an empty answer, such as `recall = ...`, and a call such as `check_1(recall)`. Run as it is, '
+        'the check stops the page and says what is missing. That is meant: whoever uses *Run All* comes to the first open exercise. A right answer passes in silence. '
+        'A wrong one gets a sentence that says what is wrong, not the solution. The solutions stand in the project itself, in cells tagged `solution`; on the web site they are folded.', '',
+        '## How long it takes', '',
+        f'Words, lines of code, figures and exercises are counted from the pages. The minutes follow from rates that we assume for readers who are not native speakers: '
+        f'{WORDS} words a minute, {LINES} lines of code a minute, {EXERCISE} minutes for an exercise. No class has been timed yet. '
+        '*Runs* is measured: seconds of one processor core to execute the whole page, with its solutions.', '',
+        '| page | title | words | lines of code | figures | exercises | prose, min | code, min | all, min | runs, s |', '|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|', *rows, '',
+        f'Together {sum(totals)} minutes. In sessions of {SESSION} minutes:', '', '| session | pages | minutes |', '|--:|:--|--:|', *plan, '',
+        'A page that is longer than a session has one of its own; leave some of its exercises for home.', ''])
+
+
+def measure(root):
+    "Execute each page of the course as it stands, on one thread, and keep the processor's time: other work beside it does not count."
+    import resource  # not on Windows, where the note is still written
+    old = json.loads((root/TIMES).read_text(encoding='utf-8'))['seconds'] if (root/TIMES).exists() else {}
+    seconds, env = {p.path: old[p.path] for p in COURSE if p.path in old}, os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
+    for i, p in enumerate(COURSE, 1):
+        file = file_of(root, p.path)
+        with tempfile.TemporaryDirectory() as d:
+            t0 = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run([sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--output-dir', d, file.name], cwd=file.parent, env=env, capture_output=True, text=True)
+        t1 = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds[p.path] = round(t1.ru_utime + t1.ru_stime - t0.ru_utime - t0.ru_stime, 1)
+        if done.returncode: sys.exit(f'{p.path} does not run: mend it with `make test ONLY={p.path}`; what was measured before is kept\n{done.stderr[-2000:]}')
+        print(f'{i}/{len(COURSE)} {p.path} {seconds[p.path]:.1f} s', flush=True)
+        part = root/f'{TIMES}.{os.getpid()}'
+        part.write_text(json.dumps(dict(seconds=seconds), indent=1) + '\n', encoding='utf-8')
+        os.replace(part, root/TIMES)
+
+
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('folder', type=Path, help='where the pages go; it must be new or empty')
+    ap.add_argument('folder', type=Path, nargs='?', help='where the pages go; it must be new or empty')
+    ap.add_argument('--measure', action='store_true', help='execute the pages and keep how long each takes (minutes)')
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
     a = ap.parse_args(argv)
     a.root = a.root.resolve()
+    if a.measure: return measure(a.root)
+    if a.folder is None: ap.error('name a folder for the pages, or --measure')
     if a.folder.exists() and any(a.folder.iterdir()): sys.exit(f'{a.folder} is not empty: name a new folder')
     n = 0
     for p in COURSE:
@@ -85,7 +174,8 @@ def main(argv=None):
         for c in nb['cells']:
             if c['cell_type'] == 'markdown': c['source'] = led_back(join(c['source']), p.path, to, a.root).splitlines(keepends=True)
         to.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
-    print(f'{len(COURSE)} pages with {n} open exercises in {a.folder}')
+    (a.folder/'TEACHER.md').write_text(led_back(teacher_note(a.root), 'TEACHER.md', a.folder.resolve()/'TEACHER.md', a.root), encoding='utf-8')
+    print(f'{len(COURSE)} pages with {n} open exercises in {a.folder}; TEACHER.md says how long they take')
 
 
 if __name__ == '__main__': main()
