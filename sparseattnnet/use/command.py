@@ -102,7 +102,8 @@ def predict_parser()->Parser:
         'Classify images with a trained model and write a table: a row per image, whether it could be read or not.',
         "  sparseattnnet predict outputs/runs/NAME new_cells/ -o predictions.csv\n"
         "  sparseattnnet predict NAME cells/ --only 'slide_7/*'     a run by its name, some of the images\n"
-        "  sparseattnnet predict NAME list.csv --max-error 0.02     its columns carried through; unsure ones marked")
+        "  sparseattnnet predict NAME list.csv --max-error 0.02     its columns carried through; unsure ones marked\n"
+        "  sparseattnnet predict NAME --watch incoming/             a row as soon as a file is whole, until Ctrl-C")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
     p.add_argument('folder', metavar='FOLDER',
         help='images: a folder, a table with the column path, or one file')
@@ -113,6 +114,11 @@ def predict_parser()->Parser:
     p.add_argument('--max-error', type=float, default=0., metavar='SHARE',
         help='the same, with the score that kept the errors on validation images at or below this share; '
         '`sparseattnnet evaluate` must have judged the run on its images')
+    p.add_argument('--watch', action='store_true',
+        help='wait for new files in FOLDER and classify each as soon as it is whole; Ctrl-C ends it, and the same '
+        'command goes on')
+    p.add_argument('--idle', type=float, default=0., metavar='SECONDS',
+        help='with --watch: end after so long without a new file (default 0: never)')
     p.add_argument('--workers', type=int, default=0, metavar='N', help='threads that decode (default 0: all cores)')
     add_flags(p, ('only', 'device'))
     p.add_argument('--engine', default='auto', choices=('auto', 'torch', 'fast'),
@@ -260,8 +266,10 @@ def predict(
     from sparseattnnet.use.verdicts import Asked, work_list, write_table
     if Path(a.output).is_dir(): raise WrongUse(f"-o {a.output}: that is a folder, expected the name of a CSV file")
     if a.workers < 0: raise WrongUse(f'--workers {a.workers}: expected a whole number, 0 or more')
+    if a.idle < 0 or (a.idle and not a.watch): raise WrongUse(f'--idle {a.idle:g}: expected seconds, with --watch')
     model = load(a.run, a.device, a.out)
     asked = Asked(a.only, a.engine, wanted_threshold(model, a.abstain_below, a.max_error), a.workers)
+    if a.watch: return _watch(model, a, asked)
     total = len(work_list(model, a.folder, a.only)[1])
     with tqdm(total=total, unit='img', leave=False, disable=not sys.stderr.isatty()) as bar:
         n = write_table(model, a.folder, a.output, asked, lambda rows: bar.update(rows - bar.n))
@@ -269,6 +277,24 @@ def predict(
     print(*predict_lines(n, model, output), sep='\n')
     if n['images'] == n['without_verdict']:
         raise ValueError(f"none of {n['images']} images could be classified; the first: {n['first_problem']}")
+    return n | dict(run=model.folder.name, model_sha256=model.card['sha256'], threshold=asked.threshold, output=output)
+
+# %% ../../nbs/use/command.ipynb #6c8bf6f9
+def _watch(model, a, asked): # `predict --watch`
+    from sparseattnnet.use.watch import Watching, latency_line, watch_folder
+    if a.only: raise WrongUse('--only with --watch: expected one of them; a folder is watched as a whole')
+    how, output = Watching(idle=a.idle), _near(Path(a.output))
+    print(f'Watching {a.folder}, writing {output}. Ctrl-C ends it.', file=sys.stderr, flush=True)
+    def tell(v, late):
+        verdict = f'{v.predicted} {100*v.probs.max():.0f} %' if v.probs is not None else v.problem
+        after = f', {late:.2f} s' if late is not None else ''
+        if sys.stderr.isatty(): print(f'{v.id}: {verdict}{after}', file=sys.stderr)
+    n = watch_folder(model, a.folder, a.output, asked, how, tell)
+    each = ', '.join(f'{c} {k}' for c, k in n['classes'].items())
+    print(f"Classified {n['rows'] - n['without_verdict']} of {n['rows']} new images with {model.folder.name}: {each}."
+        + (f" The table had {n['earlier']} rows." if n['earlier'] else ''))
+    if n['without_verdict']: print(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
+    print(latency_line(n['latencies'], how.settle), f'The table is {output}.', sep='\n')
     return n | dict(run=model.folder.name, model_sha256=model.card['sha256'], threshold=asked.threshold, output=output)
 
 # %% ../../nbs/use/command.ipynb #cf5bec7c
