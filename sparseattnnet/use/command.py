@@ -64,6 +64,7 @@ def train_parser()->Parser:
         "  sparseattnnet train cells/                          a folder per class, or images with a labels.csv\n"
         "  sparseattnnet train cells/ --size 96 --seed 1       resized, another split and other first weights\n"
         "  sparseattnnet train labels.csv --group-column donor no donor in training and test at once\n"
+        "  sparseattnnet train cells/ --start-from RUN         few images: begin with the weights of another run\n"
         "  sparseattnnet train --dataset opd --profile smoke   the paper's T cells, simulated, in seconds")
     p.add_argument('folder', nargs='?', default='', metavar='FOLDER',
         help='a folder per class, a folder with a table of labels, the table itself, or an .npz')
@@ -153,6 +154,15 @@ def train_lines(
 # %% ../../nbs/use/command.ipynb #7528f18a
 def _near(path): return p if not (p := os.path.relpath(path)).startswith('..') else str(path)
 
+def _start(argv, a): # the folder of `--start-from`, and its model and preset where none were asked for
+    from sparseattnnet.learn.records import read_json
+    from sparseattnnet.use.trained import find_run
+    folder = find_run(a['start_from'], a['out'])
+    c = read_json(folder/'model.json')['config']
+    has = dict(preset=c['preset']) if 'preset' in c else dict(model=c['name'])
+    asked = {w.split('=')[0] for w in argv}
+    return dict(start_from=str(folder)) | {n: v for n, v in has.items() if f'--{n}' not in asked}
+
 def train(
     argv:list[str], # arguments
 )->dict: # what `--json` prints
@@ -166,6 +176,7 @@ def train(
     if a['folder'] and not Path(a['folder']).expanduser().exists():
         raise FileNotFoundError(f"'{a['folder']}': no such folder or file, check the path")
     folder = str(Path(a['folder']).expanduser().resolve()) if a['folder'] else ''
+    if a['start_from']: a |= _start(argv, a)
     out = Path(a['out']).expanduser() if a['out'] else project_root()/'outputs'
     with redirect_stdout(sys.stderr):
         r = train_run(spec_of(a, folder=folder, device=usable_device(a['device'])), out, redo=a['redo'])
@@ -305,14 +316,15 @@ def evaluate_parser()->Parser:
         'Judge a run and write one report: confusion, intervals, curves, calibration, abstention, mistakes.',
         "  sparseattnnet evaluate outputs/runs/NAME cells/       the folder that it was trained on\n"
         "  sparseattnnet evaluate NAME other_lab/ -o other.html  other images with the same classes\n"
-        "  sparseattnnet evaluate NAME cells/ --compare          against a dense network of equal budget")
+        "  sparseattnnet evaluate NAME cells/ --compare          against a dense and a pretrained network")
     p.add_argument('run', metavar='RUN', help="a run's folder, or the name of a run")
     p.add_argument('folder', nargs='?', default='', metavar='FOLDER',
         help='labelled images: those of the training, or others')
     p.add_argument('-o', '--output', default='', metavar='HTML',
         help="the report (default evaluation.html in the run's folder)")
-    p.add_argument('--compare', nargs='?', const='dense_cnn', default='', metavar='MODEL',
-        help='train a dense network in the same way and compare (default dense_cnn, of equal budget)')
+    p.add_argument('--compare', nargs='?', const='dense_cnn,pretrained', default='', metavar='MODELS',
+        help='train dense networks in the same way and compare (default dense_cnn,pretrained: one of equal budget, and '
+        'one with ImageNet weights where they are on this machine)')
     add_flags(p, ('device',))
     p.add_argument('--out', default='', metavar='DIR',
         help="folder of results in which RUN is looked up (default 'outputs')")
@@ -329,15 +341,17 @@ def evaluate(
     from sparseattnnet.learn.records import write_json
     from sparseattnnet.use import evaluate as E
     from sparseattnnet.use.report import write_page
-    if a.compare and a.compare not in ALL_BASELINES:
-        raise WrongUse(f"--compare {a.compare}: choose one of {', '.join(ALL_BASELINES)}")
+    rivals = [w.strip() for w in a.compare.split(',') if w.strip()]
+    if set(rivals) - {*ALL_BASELINES, 'pretrained'}:
+        raise WrongUse(f"--compare {a.compare}: choose one of {', '.join(ALL_BASELINES)}, pretrained, or several with "
+            "commas")
     folder = str(Path(a.folder).expanduser().resolve()) if a.folder else ''
     if folder and not Path(folder).exists(): raise FileNotFoundError(f"'{a.folder}': no such folder, check the path")
     with redirect_stdout(sys.stderr):
         case = E.open_case(a.run, folder, a.out, a.device, sys.stderr.isatty())
         found = E.judge_case(case)
         if case.model.sparse and case.images is not None: found['sweep'] = E.sweep_k(case)
-        if a.compare: found['comparison'] = E.compare_with(case, a.compare, a.out)
+        if rivals: found['comparisons'] = E.compare_all(case, rivals, a.out)
         page = Path(a.output or case.folder/'evaluation.html')
         if page.is_dir(): raise WrongUse(f"-o {page}: that is a folder, expected the name of an HTML file")
         write_page(E.evaluation_page(case, found), page)
