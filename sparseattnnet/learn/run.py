@@ -151,7 +151,8 @@ def begin_with(
     return anew
 
 # %% ../../nbs/learn/run.ipynb #04cce346
-OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size', 'recipe') # what the runs of one table may differ in
+OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
+    'recipe') # what the runs of one table may differ in
 OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um') # what only real images can be asked
 SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN) # what they have in common
 

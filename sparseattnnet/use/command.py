@@ -157,7 +157,7 @@ def train_lines(
         f"The run lies in {place}: weights, card, split, test predictions, record.",
         f"Next: sparseattnnet predict {place} NEW_IMAGES -o predictions.csv"]
 
-# %% ../../nbs/use/command.ipynb #7528f18a
+# %% ../../nbs/use/command.ipynb #742011d9
 def _near(path): return p if not (p := os.path.relpath(path)).startswith('..') else str(path)
 
 def _start(argv, a): # the folder of `--start-from`, and its model and preset where none were asked for
@@ -169,6 +169,7 @@ def _start(argv, a): # the folder of `--start-from`, and its model and preset wh
     asked = {w.split('=')[0] for w in argv}
     return dict(start_from=str(folder)) | {n: v for n, v in has.items() if f'--{n}' not in asked}
 
+# %% ../../nbs/use/command.ipynb #7528f18a
 def train(
     argv:list[str], # arguments
 )->dict: # what `--json` prints
@@ -185,8 +186,8 @@ def train(
     if a['start_from']: a |= _start(argv, a)
     out = Path(a['out']).expanduser() if a['out'] else project_root()/'outputs'
     if a['folds'] and a['folds'] < 2 or a['repeats'] < 1 or (a['curve'] or a['repeats'] > 1) and not a['folds']:
-        raise WrongUse(f"--folds {a['folds']} --repeats {a['repeats']}: expected 2 folds or more, and with them repeats "
-            "from 1 and --curve")
+        raise WrongUse(f"--folds {a['folds']} --repeats {a['repeats']}: expected 2 folds or more, and with them "
+            "repeats from 1 and --curve")
     spec = spec_of(a, folder=folder, device=usable_device(a['device']))
     with redirect_stdout(sys.stderr): r, few = _train_all(spec, out, a)
     place = _near(out/'runs'/r['run_id'])

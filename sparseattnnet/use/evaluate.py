@@ -264,6 +264,7 @@ def pretrained_weights(
     raise FileNotFoundError(f"the ImageNet weights of {name} are not on this machine: fetch {url} and put it into "
         "hub/checkpoints of torch's cache ($TORCH_HOME, by custom ~/.cache/torch)")
 
+# %% ../../nbs/use/evaluate.ipynb #118e193a
 def compare_all(
     case:Case, # with images
     rivals=RIVALS, # names of baselines, and 'pretrained'
@@ -314,8 +315,8 @@ def evaluation_lines(
         f"{_pct(b['chance'])}: {b['verdict']}.")
     for v in found.get('comparisons', ()):
         if 'missing' in v: out.append(f"No comparison with {v['rival']}: {v['missing']}.")
-        else: out.append(f"{v['rival']} with {v['parameters']:,} parameters: accuracy {_pct(v['accuracy'])}. Ours minus "
-            f"theirs: {v['difference']:+.1f} points ({v['low']:.1f} to {v['high']:.1f}): {v['verdict']}.")
+        else: out.append(f"{v['rival']} with {v['parameters']:,} parameters: accuracy {_pct(v['accuracy'])}. Ours "
+            f"minus theirs: {v['difference']:+.1f} points ({v['low']:.1f} to {v['high']:.1f}): {v['verdict']}.")
     return out
 
 # %% ../../nbs/use/evaluate.ipynb #a3625687

@@ -27,11 +27,12 @@ def _map(a): # (H, W) -> (3, H, W), viridis from the smallest to the largest val
 
 def _figure(uri, caption, side=190):
     return (f'<figure style="margin:0 10px 0 0"><img src="{uri}" alt="{escape(caption)}" style="width:{side}px;'
-        f'image-rendering:pixelated;display:block"><figcaption style="{_LABEL}">{escape(caption)}</figcaption></figure>')
+        f'image-rendering:pixelated;display:block"><figcaption style="{_LABEL}">{escape(caption)}</figcaption>'
+        '</figure>')
 
 def _bar(name, p, best):
-    return (f'<tr><td style="text-align:right;padding-right:6px">{escape(name)}</td><td style="width:170px"><div style="'
-        f'width:{100*p:.1f}%;min-width:1px;height:12px;background:{"#0072B2" if best else "#BBBBBB"}"></div></td>'
+    return (f'<tr><td style="text-align:right;padding-right:6px">{escape(name)}</td><td style="width:170px"><div '
+        f'style="width:{100*p:.1f}%;min-width:1px;height:12px;background:{"#0072B2" if best else "#BBB"}"></div></td>'
         f'<td style="padding-left:6px;text-align:right">{100*p:.1f} %</td></tr>')
 
 def seen_html(
@@ -43,7 +44,8 @@ def seen_html(
     x, chosen = seen.images[i], seen.selected[i]
     share = f'{int(chosen.sum()):,} of {chosen.size:,} pixels ({100*chosen.mean():.1f} %)'
     pictures = [_figure(picture_uri(x), 'image'), _figure(picture_uri(_map(seen.coarse[i])), 'coarse attention'),
-        _figure(picture_uri(x, chosen), f'selected: {share}'), _figure(picture_uri(_map(seen.fine[i])), 'fine attention')]
+        _figure(picture_uri(x, chosen), f'selected: {share}'),
+        _figure(picture_uri(_map(seen.fine[i])), 'fine attention')]
     return _row(title, pictures, seen.probs[i], seen.class_names)
 
 def _row(title, pictures, probs, names):
@@ -67,6 +69,7 @@ def _fitting(model, images): # the images in the size of a model
         f"was trained on {model.size[0]} × {model.size[1]}; resize them first")
     return images.resized(model.size[0])
 
+# %% ../../nbs/use/explore.ipynb #7f82aaaa
 class Explorer:
     "One image and one k, seen by one model or by several. ValueError for images that do not fit a model."
     def __init__(self,
@@ -94,6 +97,7 @@ class Explorer:
             _one(n, m, x.subset([i]), k, label) for n, m, x in self.rows)
         return self.html
 
+# %% ../../nbs/use/explore.ipynb #787792f5
 def _one(name, model, image, k, label):
     if model.sparse:
         H, W = image.shape[1:]
@@ -143,8 +147,8 @@ class Review:
         self.where = confident_mistakes(case, len(case.y))
         if self.path.exists():
             with open(self.path, newline='', encoding='utf-8') as f: head, *rows = list(csv.reader(f)) or [[]]
-            if head != _COLUMNS: raise ValueError(f"{self.path.name} holds the columns {', '.join(head[:4])} …, and is no "
-                "table of marks: give another name, so that it stays as it is")
+            if head != _COLUMNS: raise ValueError(f"{self.path.name} holds the columns {', '.join(head[:4])} …, and is "
+                "no table of marks: give another name, so that it stays as it is")
             self.marks = {r[0]: r for r in rows}
 
     def step(self,
@@ -169,7 +173,8 @@ class Review:
         "Say something about the mistake that is shown; the table is written at once."
         names, a = self.case.model.class_names, self.about()
         if what not in (*MARKS, ''): raise ValueError(f"mark {what!r}: expected one of {', '.join(MARKS)}")
-        if should_be and should_be not in names: raise ValueError(f"class {should_be!r}: expected one of {', '.join(names)}")
+        if should_be and should_be not in names: 
+            raise ValueError(f"class {should_be!r}: expected one of {', '.join(names)}")
         self.marks.pop(a['id'], None)
         if what: self.marks[a['id']] = [a['id'], a['label'], a['verdict'], f"{a['confidence']:.6g}", what, should_be,
             self.case.model.card['sha256']]
@@ -191,6 +196,7 @@ def review_html(
     picture = _figure(picture_uri(model.prepare(image)[0].numpy()), 'image; every pixel is read')
     return _row(title, [picture], review.case.probs[a['index']], model.class_names)
 
+# %% ../../nbs/use/explore.ipynb #f4840cec
 def review_mistakes(
     case:Case, # what was judged, with its images
     path:str|Path='marked_labels.csv', # the table of marks
@@ -219,5 +225,6 @@ def review_mistakes(
     for b in (back, forth, should, *marks.values()): b.disabled = not len(r.where)
     draw()
     box = W.VBox([W.HBox([back, forth]), view, W.HBox([should, *marks.values()]), said])
-    box.review, box.view, box.next, box.back, box.should_be, box.marks, box.said = r, view, forth, back, should, marks, said
+    box.review, box.view, box.next, box.back = r, view, forth, back
+    box.should_be, box.marks, box.said = should, marks, said
     return box

@@ -25,6 +25,7 @@ def _parts(images, clusters, shares): # which part each cluster goes to
 
 def _names(images, clusters): return [images.ids[i] for c in clusters for i in c]
 
+# %% ../../nbs/use/small.ipynb #27cd448f
 def make_folds(
     images:ImageSet, # labelled images
     folds:int=5, # how many parts
@@ -46,7 +47,8 @@ def make_folds(
     forced = [c for c in clusters if np.isin(images.labels[c], rare).any()]
     clusters = [c for c in clusters if not np.isin(images.labels[c], rare).any()]
     if len(clusters) < folds:
-        raise ValueError(f"folds={folds}: there are {len(clusters)} groups, and each fold needs one; ask for fewer folds")
+        raise ValueError(f"folds={folds}: there are {len(clusters)} groups, and each fold needs one; ask for fewer "
+            "folds")
     part, out = _parts(images, clusters, (1/folds,)*folds), []
     for f in range(folds):
         rest = [c for c, p in zip(clusters, part) if p != f]
@@ -54,7 +56,8 @@ def make_folds(
         train = [c for c, p in zip(rest, val) if p == 0] + forced
         ids = (_names(images, train), _names(images, [c for c, p in zip(rest, val) if p == 1]),
             _names(images, [c for c, p in zip(clusters, part) if p == f]))
-        meta = dict(what=f'fold {f + 1} of {folds}', counts=S._counts(images, dict(zip(S.PARTS, ids))), duplicates=copies)
+        meta = dict(what=f'fold {f + 1} of {folds}', counts=S._counts(images, dict(zip(S.PARTS, ids))),
+            duplicates=copies)
         out.append(S.Split(*ids, 'strict', seed, meta))
     return images, out
 
@@ -127,8 +130,8 @@ def halve(
     return replace(split, train=tuple(_names(own, kept)), meta=split.meta | dict(what=f"{split.meta['what']}, half"))
 
 ADVICE = {'better': 'More images will probably help.', 'equal within ±margin': 'More images of this kind would hardly '
-    'help: look at labels, focus and size instead.', 'worse': 'Accuracy fell with more images: look for wrong labels or '
-    'for groups that differ.', 'undecided': 'Whether more images would help cannot be told from so few.'} # by verdict
+    'help: look at labels, focus and size instead.', 'worse': 'Accuracy fell with more images: look for wrong labels '
+    'or for groups that differ.', 'undecided': 'Whether more images would help cannot be told from so few.'}
 
 # %% ../../nbs/use/small.ipynb #1ca2fc0e
 def learning_curve(
@@ -150,8 +153,8 @@ def learning_curve(
             records.append(_train_fold(spec, images, split, out, show))
         a = _answers(images, records, out, [0]*folds)
         s = class_intervals(a.y, a.predicted, len(images.class_names), a.groups)
-        points.append(dict(training_images=round(np.mean([len(x.train) for x in splits])), accuracy=_pair(s['accuracy']),
-            macro_f1=_pair(s['macro_f1'])))
+        points.append(dict(training_images=round(np.mean([len(x.train) for x in splits])),
+            accuracy=_pair(s['accuracy']), macro_f1=_pair(s['macro_f1'])))
         said.append(dict(zip(a.ids, a.predicted == a.y)))
     order, group = list(said[0]), dict(zip(a.ids, a.groups))
     c = paired_over_images(*([x[i] for i in order] for x in said[:2]), groups=[group[i] for i in order])
@@ -167,7 +170,7 @@ def small_lines(
 )->list[str]: # sentences
     "What a person should know of folds and curve."
     f, each = found, found['accuracy_of_each_repeat']
-    times = 'once' if f['repeats'] == 1 else f"{f['repeats']} times (repeats: {100*min(each):.1f} to {100*max(each):.1f} %)"
+    times = f"{f['repeats']} times (repeats: {100*min(each):.1f} to {100*max(each):.1f} %)" if len(each) > 1 else 'once'
     over = f"over {f['groups']} groups" if f['groups'] else 'over images, since no groups are known'
     weak = min((v[0], n) for n, v in f['recall'].items() if v[0] is not None)[1]
     out = [f"Cross-validation, {f['folds']} folds {times}: accuracy {_of(f['accuracy'])} and macro-F1 "
@@ -175,6 +178,6 @@ def small_lines(
         f"The weakest class is {weak}: recall {_of(f['recall'][weak])}."]
     if c := f.get('curve'):
         points = ', '.join(f"{p['training_images']} images {100*p['accuracy'][0]:.1f} %" for p in c['points'])
-        out.append(f"Learning curve: {points}. The last doubling brought {c['difference']:+.1f} points ({c['low']:.1f} to "
-            f"{c['high']:.1f}): {c['verdict']}. {c['advice']}")
+        out.append(f"Learning curve: {points}. The last doubling brought {c['difference']:+.1f} points ({c['low']:.1f} "
+            f"to {c['high']:.1f}): {c['verdict']}. {c['advice']}")
     return out
