@@ -82,16 +82,11 @@ def run_all(page, lab):
         page.wait_for_timeout(3000)
         if any('*' in s or '1' in s for s in prompts()): break
     while time.monotonic() < lab.end:
-        if errors := page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"] >> text=Traceback').all_inner_texts():
+        if errors := page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts():
             raise AssertionError(errors[0][-1500:])
         if all(re.fullmatch(r'\[\d+\]:', s) for s in prompts()): return len(prompts())
         page.wait_for_timeout(500)
     raise AssertionError(f'not done in time: {prompts()}')
-
-
-def panel(page, word):
-    "The outermost box of widgets that holds a text."
-    return page.locator('.jp-OutputArea-output > .widget-vbox, .jp-OutputArea-output .jupyter-widgets.widget-vbox').filter(has_text=word)
 
 
 def move_k(page, box, keys):

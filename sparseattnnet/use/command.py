@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'FEW', 'COMMANDS', 'WrongUse', 'exit_code', 'Parser', 'train_parser', 'inspect_parser', 'predict_parser',
-           'train_lines', 'train', 'ask_group', 'inspect', 'wanted_threshold', 'predict_lines', 'predict',
-           'evaluate_parser', 'evaluate', 'export_parser', 'export', 'paper_place', 'paper', 'as_flags', 'main']
+           'train_lines', 'train', 'ask_group', 'next_command', 'inspect', 'wanted_threshold', 'predict_lines',
+           'predict', 'evaluate_parser', 'evaluate', 'export_parser', 'export', 'paper_place', 'paper', 'as_flags',
+           'main']
 
 # %% ../../nbs/use/command.ipynb #9079a548
 from contextlib import nullcontext, redirect_stdout
@@ -237,6 +238,24 @@ def ask_group(
     name, value = shlex.split(hints[int(answer) - 1].flag)
     return {name.removeprefix('--').replace('-', '_'): value}
 
+# %% ../../nbs/use/command.ipynb #01d6a367
+def next_command(
+    folder:str, # as it was typed
+    given:dict, # options of reading that were given, by field of `RunSpec`
+    found:dict, # what the inspection found
+)->str: # a command line
+    "The `train` that will not stop at what the inspection has found."
+    import shlex
+    more = {n: v for n, v in given.items() if v}
+    if found['split']['protocol'] != 'strict': more['protocol'] = found['split']['protocol']
+    if found['unusable']: more['on_bad'] = 'skip'
+    if any(not c['test'] for c in found['split']['counts'].values()): more['too_few'] = 'train'
+    flags = (f"--{n.replace('_', '-')} {shlex.quote(str(v))}" for n, v in more.items())
+    wrong = sum(b['reason'].startswith('wrongly sized') for b in found['unusable'])
+    side = max(found['shape'][1:])
+    keep = f' (with --size {side} in the place of --on-bad skip, {wrong} images more)' if wrong else ''
+    return ' '.join(['sparseattnnet train', shlex.quote(folder), *flags]) + keep
+
 # %% ../../nbs/use/command.ipynb #5e5bec75
 def inspect(
     argv:list[str], # arguments
@@ -254,8 +273,11 @@ def inspect(
         spec = spec_of(a, dataset='folder', folder=str(folder.resolve()), on_bad='skip')
         images, found, proposal = inspect_folder(spec, step, sys.stderr.isatty())
         if proposal.basis == 'names' and not a['json'] and sys.stdin.isatty() and (more := ask_group(proposal.hints)):
-            images, found, proposal = inspect_folder(spec_of(vars(spec) | more), step, True)
+            spec = spec_of(vars(spec) | more)
+            images, found, proposal = inspect_folder(spec, step, True)
     print(*inspect_lines(found), sep='\n')
+    names = 'only', 'drop', 'size', 'labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um'
+    print(f"Next: {next_command(a['folder'], {n: getattr(spec, n) for n in names}, found)}")
     if page:
         write_page(inspect_page(images, found, f'Inspection of {folder.name}'), page)
         print(f'The page is {_near(Path(page))}.')

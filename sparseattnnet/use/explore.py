@@ -25,16 +25,18 @@ def _map(a): # (H, W) -> (3, H, W), viridis from the smallest to the largest val
     low, high = float(a.min()), float(a.max())
     return colours((a - low)/max(high - low, 1e-12))[..., :3].transpose(2, 0, 1)
 
-def _figure(uri, caption, side=190):
-    return (f'<figure style="margin:0 10px 0 0"><img src="{uri}" alt="{escape(caption)}" style="width:{side}px;'
-        f'image-rendering:pixelated;display:block"><figcaption style="{_LABEL}">{escape(caption)}</figcaption>'
-        '</figure>')
+def _figure(uri, caption, side=170):
+    look = f'width:{side}px;image-rendering:pixelated;display:block'
+    return (f'<figure style="margin:0 8px 0 0;width:{side}px"><img src="{uri}" alt="{escape(caption)}" style="{look}">'
+        f'<figcaption style="{_LABEL}">{escape(caption)}</figcaption></figure>')
 
 def _bar(name, p, best):
-    return (f'<tr><td style="text-align:right;padding-right:6px">{escape(name)}</td><td style="width:170px"><div '
-        f'style="width:{100*p:.1f}%;min-width:1px;height:12px;background:{"#0072B2" if best else "#BBB"}"></div></td>'
-        f'<td style="padding-left:6px;text-align:right">{100*p:.1f} %</td></tr>')
+    colour, cell = '#0072B2' if best else '#BBB', 'padding:1px 6px;text-align:right'
+    return (f'<tr><td style="{cell}">{escape(name)}</td><td style="width:110px;padding:1px"><div style="width:'
+        f'{100*p:.1f}%;min-width:1px;height:12px;background:{colour}"></div></td><td style="{cell}">{100*p:.1f} %</td>'
+        '</tr>')
 
+# %% ../../nbs/use/explore.ipynb #f3811829
 def seen_html(
     seen:T.Looked, # what a model looked at
     title:str='', # what stands above
@@ -93,7 +95,8 @@ class Explorer:
         if k and not 1 <= k <= self.steps[-1]: raise ValueError(f"k={k}: expected 1 to {self.steps[-1]} pixels")
         self.i, self.k = i, k
         name, label = self.images.ids[i], self.images.class_names[self.images.labels[i]]
-        self.html = f'<div style="{_LABEL}">{escape(str(name))}, label <b>{escape(label)}</b></div>' + ''.join(
+        mark = 'SIMULATED, '*bool(self.images.simulated)
+        self.html = f'<div style="{_LABEL}">{mark}{escape(str(name))}, label <b>{escape(label)}</b></div>' + ''.join(
             _one(n, m, x.subset([i]), k, label) for n, m, x in self.rows)
         return self.html
 
@@ -105,7 +108,7 @@ def _one(name, model, image, k, label):
         probs = seen.probs[0]
     else: probs = T.predict_proba(model, image)[0]
     said = model.class_names[int(probs.argmax())]
-    title = f"{name + ': ' if name else ''}{said}{'' if said == label else ', not the label'}"
+    title = f"{name + ': ' if name else ''}verdict {said}{'' if said == label else ', which is not the label'}"
     if model.sparse: return seen_html(seen, title)
     x = model.prepare(image)[0].numpy()
     return _row(title, [_figure(picture_uri(x), 'image; every pixel is read')], probs, model.class_names)
