@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test lab student demo test-demo site test-site export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test widgets lab student demo test-demo site test-site export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -65,6 +65,9 @@ grid: .venv/stamp .venv-workflow/stamp ## the same by Snakemake, several jobs at
 
 test: .venv/stamp ## run every check: export, clean, lint, README, pytest, notebooks, papermill
 	@$(BIN) $(PY) tools/check.py $${ONLY:+--only "$$ONLY"}
+
+widgets: .venv/stamp ## try the widgets in a headless browser: PICTURES=folder keeps screenshots (skips where there is no Chromium)
+	@$(BIN) $(PY) -B tools/try_widgets.py $${PICTURES:+--pictures "$$PICTURES"}
 
 lab: .venv/stamp ## open JupyterLab at the index
 	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \

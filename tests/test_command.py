@@ -217,3 +217,32 @@ def test_results_in_the_folder_of_the_cells_are_no_class(cells, tmp_path, monkey
     for seed in ('0', '1'): assert main(['train', '.', '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--seed', seed]) == 0
     assert len(list(tmp_path.glob('outputs/runs/*/record.json'))) == 2
     assert 'results of earlier runs: 1 (outputs)' in ''.join(capsys.readouterr())
+
+
+def test_train_starts_from_another_run(cells, run, tmp_path, capsys):
+    flags = ['--epochs', '1', '--device', 'cpu', '--out', str(run.parents[1]), '--json']
+    assert main(['train', str(cells), '--start-from', run.name[:30], *flags]) == 0  # the preset comes with it
+    first = json.loads(capsys.readouterr().out)
+    assert first['run_id'] != run.name
+    record = json.loads((run.parent/first['run_id']/'record.json').read_text())
+    assert record['preset'] == 'edge' and record['config']['start'] == json.loads((run/'model.json').read_text())['sha256']
+    assert 'start_from' not in record['spec']
+    assert main(['train', str(cells), '--start-from', str(run), '--preset', 'guided', *flags]) == 2
+    assert 'choose --preset edge' in json.loads(capsys.readouterr().out)['error']
+    assert main(['train', str(cells), '--start-from', 'nothing', *flags]) == 2
+
+
+def test_inspect_says_the_training_that_does_not_stop(cells, tmp_path, capsys, monkeypatch):
+    import shlex
+    import shutil
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(cells, 'my cells')
+    Path('my cells/rare').mkdir()
+    shutil.copy(next((cells/'small').iterdir()), 'my cells/rare/one.png')
+    for i in range(3): Image.fromarray(np.random.default_rng(i).integers(0, 255, (90, 90), np.uint8)).save(f'my cells/small/wide{i}.png')
+    assert main(['train', 'my cells', '--epochs', '1']) == 2
+    assert main(['inspect', 'my cells', '--json']) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "Next: sparseattnnet train 'my cells' --on-bad skip --too-few train (with --size 16 in the place of --on-bad skip, 3 images more)"
+    words = shlex.split(last.split(' (')[0])[2:]
+    assert main([*words, '--epochs', '1', '--preset', 'edge', '--out', 'out']) == 0

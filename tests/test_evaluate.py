@@ -156,3 +156,29 @@ def test_a_temperature_changes_no_verdict():
     for T in (.2, 1, 7): assert (C.tempered(p, T).argmax(1) == p.argmax(1)).all()
     np.testing.assert_allclose(C.tempered(p, 1), p)
     with pytest.raises(ValueError): C.fit_temperature(p, np.zeros(9, int))
+
+
+# rivals
+
+def test_rivals_are_trained_or_said_to_be_missing(cells, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path/'empty'))
+    report = tmp_path/'r.html'
+    assert main(['evaluate', str(run), str(cells), '--compare', 'tiny_cnn,pretrained', '-o', str(report), '--json']) == 0
+    said = capsys.readouterr()
+    own, missing = json.loads(said.out)['comparisons']
+    assert own['low'] <= own['difference'] <= own['high'] and own['parameters'] < own['own_parameters'] and 'not on this machine' in missing['missing']
+    assert 'Training tiny_cnn for comparison, about' in said.err and 'No comparison with pretrained' in said.err
+    html = report.read_text()
+    assert 'Networks that look at every pixel' in html and 'tiny_cnn with' in html and 'not on this machine' in html
+
+
+def test_pretrained_weights_are_used_where_they_are(cells, run, tmp_path, capsys, monkeypatch):
+    tv = pytest.importorskip('torch') and E.needs('sparseattnnet.learn.baselines', 'paper').import_torchvision()
+    import torch
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    file = tmp_path/'hub/checkpoints'/tv.models.get_model_weights(E.PRETRAINED).DEFAULT.url.rsplit('/', 1)[-1]
+    file.parent.mkdir(parents=True)
+    torch.save(tv.models.get_model(E.PRETRAINED, weights=None).state_dict(), file)  # random numbers under that name
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', lambda url, **kw: torch.load(file))
+    (v,) = E.compare_all(E.open_case(run, cells, device='cpu'), ('pretrained',), show=False)
+    assert v['rival'] == f'{E.PRETRAINED} (pretrained)' and v['parameters'] > 10**6

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OWN', 'OF_FOLDER', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec',
-           'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images', 'data_identity', 'run_digest', 'name_run',
-           'train_run', 'dataset_key', 'result_key', 'main']
+           'begin_with', 'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images', 'data_identity', 'run_digest',
+           'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
@@ -101,6 +101,7 @@ class RunSpec:
     modality:str='' # what was measured, e.g. brightfield, opd, hologram, event, multichannel, cytometry; decides the augmentation
     pixel_um:float=0. # size of a pixel in µm; 0 where it is not known
     pretrained:bool=False # ImageNet weights for a baseline
+    start_from:str='' # a run whose weights training begins with; '' begins with random ones
     changes:str='' # fields of the preset to set differently, as JSON
     augment:str='auto' # auto (in full, for every model), on or off
     epochs:int=0 # 0 takes the profile's
@@ -121,8 +122,37 @@ class RunSpec:
         known = {f.name for f in dataclasses.fields(Recipe)} - {'seed'}
         if odd := sorted(json.loads(self.recipe or '{}').keys() - known): raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of the run")
 
+# %% ../../nbs/learn/run.ipynb #c8a3df14
+def _last_layer(model): # beginnings of the names of what belongs to the classes
+    if isinstance(model, SparseAttnNet): return 'classify.out.', 'classify.skip.'
+    return tuple(f'{n}.' for n, m in model.named_modules() if isinstance(m, nn.Linear))[-1:]
+
+def begin_with(
+    model:nn.Module, # a new model, changed in place
+    start:str|Path, # folder of a run
+    images:ImageSet, # what it will see
+)->tuple: # names of the tensors that begin anew
+    "Copy the weights of a run; ValueError names what has another shape, and what to choose instead."
+    weights, card = R.load_checkpoint(start)
+    own, config = model.state_dict(), getattr(model, 'config', None)
+    what = f"start_from='{Path(start).name}'"
+    was, now = card['config'].get('preset', card['config'].get('name')), config.preset if config else model.name
+    if was != now: raise ValueError(f"{what} is a run of {was}, and this is to be one of {now}: expected the same; "
+        f"choose --{'preset' if 'preset' in card['config'] else 'model'} {was}")
+    if card['channels'] != images.shape[0]: raise ValueError(f"{what} was trained on images of {card['channels']} "
+        f"channels, and these have {images.shape[0]}: start from a run with as many")
+    same = tuple(card['class_names']) == tuple(images.class_names)
+    anew = () if same else tuple(n for n in own if n.startswith(_last_layer(model)))
+    for n in own.keys() | weights.keys():
+        a, b = (tuple(d[n].shape) if n in d else 'missing' for d in (weights, own))
+        if n not in anew and a != b: raise ValueError(f"{what}: its tensor {n} is {a}, and that of the new model is "
+            f"{b}. Start from a run of the same configuration, or leave start_from out")
+    model.load_state_dict({n: own[n] if n in anew else weights[n] for n in own})
+    return anew
+
 # %% ../../nbs/learn/run.ipynb #04cce346
-OWN = ('model', 'preset', 'seed', 'pretrained', 'changes', 'epochs', 'batch_size', 'recipe') # what the runs of one table may differ in
+OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
+    'recipe') # what the runs of one table may differ in
 OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um') # what only real images can be asked
 SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN) # what they have in common
 
@@ -213,6 +243,7 @@ def run_digest(
 )->str: # 64 hexadecimal digits
     "What a run's name ends in: configuration, data and code version."
     said = {part: _beyond(config[part], cls) for part, cls in (('model', SparseAttnConfig), ('recipe', Recipe), ('data', RunSpec))}
+    if 'start' in config: said['start'] = config['start']
     return R.fingerprint([said, data, split, code_version])
 
 # %% ../../nbs/learn/run.ipynb #81f96a50
@@ -232,6 +263,7 @@ def name_run(
     model = (config_to_dict(config_for(spec.preset, images, json.loads(spec.changes or '{}'))) if ours else
         dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)))
     config = dict(model=model, recipe=dataclasses.asdict(recipe), data=dict(size=[C, H, W], only=spec.only, drop=spec.drop, too_few=spec.too_few))
+    if spec.start_from: config['start'] = R.read_json(Path(spec.start_from)/'model.json')['sha256']
     digest = run_digest(config, data_identity(images.source, images.fingerprint), split.hash, CODE_VERSION)
     return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed, digest), config, recipe
 
@@ -249,6 +281,7 @@ def train_run(
     t0, out, device = time.time(), Path(out or project_root()/'outputs'), pick_device(spec.device)
     images, split = data or spec_images(spec, show)
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained, json.loads(spec.changes or '{}'))
+    if spec.start_from: begin_with(model, spec.start_from, images)
     run, config, recipe = name_run(spec, (images, split))
     folder = out/'runs'/run
     folder.mkdir(parents=True, exist_ok=True)
@@ -302,7 +335,7 @@ def _finish(spec, images, split, index, model, fitted, config, run, folder, reci
         best_epoch=fitted['best_epoch'], k=fitted['k'], share_of_pixels=fitted['k']/n if ours else 1.,
         k_per_epoch=[e['k'] for e in fitted['history']] if ours else [], test=evaluate(probs, y, images.class_names),
         parameters=sum(p.numel() for p in model.parameters()), checkpoint_sha256=card['sha256'], environment=R.environment(device),
-        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv')}, test_images_per_s=round(speed, 1),
+        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv', 'start_from')}, test_images_per_s=round(speed, 1),
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), train_s=round(sum(e['seconds'] for e in fitted['history']), 1), wall_s=round(time.time() - t0, 1))
     R.write_json(folder/'record.json', R.check_record(record))
     (folder/'state.safetensors').unlink(missing_ok=True)

@@ -111,6 +111,7 @@ def spec_for(
         raise ValueError(f"options name {odd[0]!r}, which tells a reader of folders what to do, but X is no folder: "
             "leave it out")
     given |= {n: json.dumps(given[n]) for n in ('changes', 'recipe', 'simulator') if isinstance(given.get(n), dict)}
+    if given.get('start_from'): given['start_from'] = str(T.find_run(given['start_from'], clf.out or ''))
     own = dict(preset=clf.preset, device=T.usable_device(clf.device), folder=str(Path(X).expanduser()) if _is_place(X)
         else 'arrays')
     for n in ('epochs', 'seed'): own[n] = int(v) if isinstance(v := getattr(clf, n), np.integer) else v
@@ -187,6 +188,23 @@ class SparseAttnClassifier:
         self.split_, self.test_ = split, self.record_['test']
         self.classes_ = np.array([classes[n] for n in images.class_names])
         return self
+
+    def cross_validate(self,
+        X, # as for `fit`
+        y=None, # as for `fit`
+        groups=None, # as for `fit`; no group is in two parts
+        folds:int=5, # parts; each image is a test image once per repeat
+        repeats:int=1, # how often the folds are dealt anew
+        curve:bool=False, # train with a half and a quarter of the images too
+    )->dict: # figures with intervals, as `sparseattnnet.use.small.cross_validate` gives them
+        "Judge with all images; this classifier stays as it is. With `out` given, a stopped call goes on."
+        from sparseattnnet.use.small import cross_validate, learning_curve
+        spec = spec_for(self, X)
+        images, _ = images_for(spec, X, y, groups, self.verbose)
+        with _results(self.out) as out:
+            found, _ = cross_validate(spec, images, folds, repeats, out, self.verbose)
+            if curve: found['curve'] = learning_curve(spec, images, folds, out, self.verbose)
+        return found
 
     def predict_proba(self,
         X, # images: array, ImageSet, folder, or list of files

@@ -320,6 +320,7 @@ def look(
     model:TrainedModel, # a trained SparseAttnNet
     x, # raw images: ImageSet, array or tensor
     names:tuple=(), # what stands beside each image; () takes the labels of an ImageSet
+    k:int=0, # pixels to select, up to all of them; 0 takes the number of the training
 )->Looked:
     "What a model looked at; ValueError for a baseline, which looks at every pixel."
     if not model.sparse:
@@ -328,7 +329,7 @@ def look(
     if isinstance(x, ImageSet) and not names: names = tuple(x.class_names[y] for y in x.labels)
     x = model.prepare(x)
     if names and len(names) != len(x): raise ValueError(f"{len(names)} names for {len(x)} images: expected one each")
-    with torch.inference_mode(): out = model.net(x.to(model.device), model.k)
+    with torch.inference_mode(): out = model.net(x.to(model.device), k or model.k)
     chosen = torch.zeros(len(x), x[0, 0].numel(), dtype=torch.bool,
         device=out.idx.device).scatter(1, out.idx, True).view(-1, *x.shape[2:])
     fine = out.fine_map() if out.fine is not None else torch.zeros_like(out.coarse)
