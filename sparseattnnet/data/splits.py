@@ -97,10 +97,14 @@ def load(
 )->Split:
     "Read a split; a file whose content no longer gives its hash is refused."
     try: d = json.loads(Path(path).read_text(encoding='utf-8'))
-    except json.JSONDecodeError as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+    except (ValueError, RecursionError) as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+    if not isinstance(d, dict): raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
     if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d): raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+    words = lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v)
+    kinds = {p: words(d[p]) for p in PARTS} | dict(protocol=isinstance(d['protocol'], str), seed=type(d['seed']) is int, meta=isinstance(d['meta'], dict))
+    if odd := [k for k, ok in kinds.items() if not ok]: raise ValueError(f"{Path(path).name}: {odd[0]} = {str(d[odd[0]])[:60]!r} is none of a saved split; make it again")
     s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
-    if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {d['hash'][:12]}; make the split again")
+    if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {str(d['hash'])[:12]}; make the split again")
     return s
 
 # %% ../../nbs/data/splits.ipynb #c3556a3a
