@@ -24,7 +24,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = str(ROOT/'sparseattnnet')
-SECONDS, MIB, BATCH, DEAD_S = 2., 500, 400, 60
+SECONDS, MIB, BATCH, DEAD_S = 2., 500, 2000, 90
 NASTY = (None, True, -1, 0, 1, 2**31, 10**9, 10**30, 1e308, -.5, '', 'x', 'x'*20_000, '\0', '../../etc/passwd', [], {}, [[]], [1],
          ['a', 'a'], [None], {'a': 1}, 'NaN', '<img src=x onerror=alert(1)>', 'γδ', [1e308, 1e308], [5, 5], [10**6, 10**6])
 CELLS = ('', '../../etc/passwd', '/etc/passwd', '/etc/hostname', 'a/../../b.png', '\0', '=cmd()', '<img src=x>', 'x'*200_000, '"', "'",
@@ -355,7 +355,7 @@ def one(bench, kind, seed, number):
     return out
 
 
-def work(kind, seed, numbers, file):
+def work(cases, seed, file):
     "One batch, in this process."
     import logging
     for n in ('sparseattnnet', 'tifffile'): logging.getLogger(n).setLevel(logging.CRITICAL)
@@ -364,8 +364,11 @@ def work(kind, seed, numbers, file):
     resource.setrlimit(resource.RLIMIT_DATA, (6 << 30, 6 << 30))
     with tempfile.TemporaryDirectory() as d, open(file, 'a') as f:
         bench = Bench(d)
-        for n in range(20): one(bench, kind, seed, 10**6 + n)  # imports what it needs
-        for n in numbers:
+        warm = set()
+        for kind, n in cases:
+            if kind not in warm:
+                for i in range(20): one(bench, kind, seed, 10**6 + i)  # imports what it needs
+            warm.add(kind)
             f.write(json.dumps(one(bench, kind, seed, n)) + '\n')
             f.flush()
 
@@ -375,23 +378,24 @@ def done(file):
     return {(r['format'], r['number']): r for r in map(json.loads, file.read_text().splitlines())} if file.is_file() else {}
 
 
-def batch(kind, seed, numbers, file):
+def batch(cases, seed, file):
     "One batch in a process of its own; a case on which it dies or hangs is a fault."
-    job = subprocess.Popen([sys.executable, __file__, str(file.parent), '--seed', str(seed), '--work', kind, *map(str, numbers)],
+    job = subprocess.Popen([sys.executable, __file__, str(file.parent), '--seed', str(seed), '--work', *(f'{k}:{n}' for k, n in cases)],
         env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1'})
-    size, last = -1, time.monotonic()
+    size = first = file.stat().st_size if file.is_file() else 0
+    last = time.monotonic()
     while job.poll() is None:
         time.sleep(.1)
         now = file.stat().st_size if file.is_file() else 0
         if now != size: size, last = now, time.monotonic()
-        if time.monotonic() - last > DEAD_S:
+        if time.monotonic() - last > (DEAD_S if size != first else 10*DEAD_S):  # the imports may take long
             job.kill()
             job.wait()
     if job.returncode == 0: return
-    at = next((n for n in numbers if (kind, n) not in done(file)), None)
+    at = next((c for c in cases if c not in done(file)), None)
     if at is None: return
     with open(file, 'a') as f:
-        f.write(json.dumps(dict(format=kind, number=at, outcome='fault', error=f'the process ended with {job.returncode}', seconds=0, mib=0)) + '\n')
+        f.write(json.dumps(dict(format=at[0], number=at[1], outcome='fault', error=f'the process ended with {job.returncode}', seconds=0, mib=0)) + '\n')
 
 
 def main(argv=None):
@@ -406,20 +410,23 @@ def main(argv=None):
     a = p.parse_args(argv)
     a.folder.mkdir(parents=True, exist_ok=True)
     file = a.folder/f'cases-{a.seed}.jsonl'
-    if a.work: return work(a.work[0], a.seed, [*map(int, a.work[1:])], file)
+    if a.work: return work([(k, int(n)) for k, n in (w.split(':') for w in a.work)], a.seed, file)
     if a.again:
         with tempfile.TemporaryDirectory() as d: r = one(Bench(d), a.again[0], a.seed, int(a.again[1]))
         print(*(f'{k}: {v}' for k, v in r.items()), sep='\n')
         return int(r['outcome'] == 'fault')
+    wanted = [(k, n) for k in a.formats.split(',') for n in range(a.cases)]
+    while todo := [c for c in wanted if c not in done(file)]:
+        print(f'{len(wanted) - len(todo)} of {len(wanted)} cases are done', file=sys.stderr, flush=True)
+        batch(todo[:BATCH], a.seed, file)
     for kind in a.formats.split(','):
-        while todo := [n for n in range(a.cases) if (kind, n) not in done(file)][:BATCH]: batch(kind, a.seed, todo, file)
         mine = [r for (k, n), r in done(file).items() if k == kind and n < a.cases]
         count = {o: sum(r['outcome'] == o for r in mine) for o in ('read', 'refused', 'fault')}
         most = max(mine, key=lambda r: r['seconds']), max(mine, key=lambda r: r['mib'])
         print(f"{kind:<12} {count['read']:>5} read {count['refused']:>5} refused {count['fault']:>4} faults; at most {most[0]['seconds']:.2f} s, {most[1]['mib']} MB", flush=True)
     faults = [r for (k, n), r in done(file).items() if r['outcome'] == 'fault' and n < a.cases and k in a.formats.split(',')]
     for r in faults[:20]: print(f"  {r['format']} {r['number']}: {r['error']}")
-    print(f"{len(done(file))} cases in all, {len(faults)} faults")
+    print(f"{len(wanted)} cases in all, {len(faults)} faults")
     return int(bool(faults))
 
 

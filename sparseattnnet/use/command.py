@@ -105,9 +105,9 @@ def predict_parser()->Parser:
         "  sparseattnnet predict NAME list.csv --max-error 0.02     its columns carried through; unsure ones marked")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
     p.add_argument('folder', metavar='FOLDER',
-        help='images: a folder, a table with the column path, or one file')
+        help='images: a folder, a table with the column path, an .rtdc measurement, or one file')
     p.add_argument('-o', '--output', default='predictions.csv', metavar='CSV',
-        help='the table to write, .csv or .parquet (default predictions.csv)')
+        help='the table to write, .csv or .parquet, or a judged copy, .rtdc (default predictions.csv)')
     p.add_argument('--abstain-below', type=float, default=0., metavar='SCORE',
         help='mark a verdict as abstained where its highest score is below this (default 0: never)')
     p.add_argument('--max-error', type=float, default=0., metavar='SHARE',

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from ..data.datasets import project_root
 from ..data.images import GREY, RGB, ImageSet, find_table, list_images, open_image
 from ..data.images import OUT, _class_files, _is_image, _outside, resize_image, to_channels, walk_files
+from ..data.images import _channels_first, _check_pixels
+from ..data.rtdc import Event, read_event
 from ..learn.baselines import Baseline, build_baseline
 from ..learn.records import load_checkpoint
 from ..learn.run import pick_device
@@ -422,7 +424,7 @@ class FileVerdict(NamedTuple):
 
 def open_raw(
     model:TrainedModel, # a trained model
-    path:str|Path, # an image file; the one in the first channel's folder where channels are folders
+    path:str|Path|Event, # an image file, or an event of an .rtdc file; the one in the first channel's folder where channels are folders
     root:Path|None=None, # the folder that holds a folder per channel; None where a file holds all channels
 )->np.ndarray: # (C, H, W), raw values, of the model's size
     "One file as the model takes it; a ValueError gives the reason why it cannot be used."
@@ -434,6 +436,7 @@ def open_raw(
             raise ValueError(f"oddly typed: channels of the shapes {[p.shape for p in parts]}; expected one grey image "
                 "in each folder")
         x = np.concatenate(parts)
+    elif isinstance(path, Event): x = _check_pixels(_channels_first(read_event(path), len(names)))
     else: x = open_image(path, names)
     if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
     if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
