@@ -6,6 +6,7 @@
 __all__ = ['score_names', 'Event', 'count_events', 'read_event', 'write_scores']
 
 # %% ../../nbs/data/rtdc.ipynb #eaafa0cf
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from .images import MOST_BYTES
 from ..package import log, needs
 
-# %% ../../nbs/data/rtdc.ipynb #a819653f
+# %% ../../nbs/data/rtdc.ipynb #99bd06fe
 def score_names(
     class_names, # K names
 )->tuple[str, ...]: # K names of three small letters or digits, all different
@@ -24,11 +25,12 @@ def score_names(
     for i, c in enumerate(class_names):
         short = (re.sub('[^a-z0-9]', '', str(c).lower()) + f'{i:03d}')[:3]
         more = (short[:2] + m for m in marks[::-1])
-        free = next((s for s in (short, *more, *(a + b + d for a in marks for b in marks for d in marks)) if s not in out))
+        any3 = (a + b + d for a in marks for b in marks for d in marks)
+        free = next(s for s in chain([short], more, any3) if s not in out)
         out.append(free)
     return tuple(out)
 
-# %% ../../nbs/data/rtdc.ipynb #ac7b0c94
+# %% ../../nbs/data/rtdc.ipynb #c42301ce
 class Event(NamedTuple):
     "One cell of an .rtdc file."
     file:Path # the measurement
@@ -44,15 +46,17 @@ def _images_of(path): # the data set of images, open
     if key in _open_files: return _open_files[key]
     try: x = h5py.File(path, 'r')['events']['image']
     except Exception as e: raise ValueError(f"{path.name}: no .rtdc file with events/image ({str(e)[:200]})") from None
-    if not isinstance(x, h5py.Dataset) or x.ndim not in (3, 4) or x.dtype.kind not in 'uf' or x.is_virtual or x.external:
+    away = isinstance(x, h5py.Dataset) and (x.is_virtual or x.external)
+    if not isinstance(x, h5py.Dataset) or x.ndim not in (3, 4) or x.dtype.kind not in 'uf' or away:
         raise ValueError(f"{path.name}: events/image is no stack of images in the file itself, expected (N, H, W)")
     if (n := x.dtype.itemsize*int(np.prod(x.shape[1:], dtype=object))) > MOST_BYTES:
-        raise ValueError(f"{path.name}: images of {' × '.join(map(str, x.shape[1:]))}, {n/2**20:,.0f} MB each; expected at "
-            f"most {MOST_BYTES >> 20} MB")
+        raise ValueError(f"{path.name}: images of {n/2**20:,.0f} MB each; expected "
+            f"at most {MOST_BYTES >> 20} MB")
     while len(_open_files) > 3: _open_files.pop(next(iter(_open_files))).file.close()
     _open_files[key] = x
     return x
 
+# %% ../../nbs/data/rtdc.ipynb #1c6c9b48
 def count_events(
     path:str|Path, # an .rtdc file
 )->int:
@@ -68,7 +72,7 @@ def read_event(
         except (OSError, RuntimeError, IndexError) as e:
             raise ValueError(f"truncated: event {event.index} cannot be read ({str(e)[:120]})") from None
 
-# %% ../../nbs/data/rtdc.ipynb #fda2760d
+# %% ../../nbs/data/rtdc.ipynb #2fd06ef9
 def write_scores(
     source:str|Path, # the measurement
     target:str|Path, # the copy to write
@@ -78,7 +82,8 @@ def write_scores(
     "Copy a measurement and put scores and classes into the copy; ValueError where their number does not fit."
     h5py, names, n = needs('h5py', 'rtdc'), score_names(class_names), count_events(source)
     if probs.shape != (n, len(names)):
-        raise ValueError(f"scores of shape {probs.shape}: expected ({n}, {len(names)}), a row per event of {Path(source).name}")
+        raise ValueError(f"scores of shape {probs.shape}: expected ({n}, {len(names)}), a row per event of "
+            f"{Path(source).name}")
     shutil.copyfile(source, target)
     order, lost = np.argsort(names), np.isnan(probs).any(1)
     with h5py.File(target, 'r+') as f:

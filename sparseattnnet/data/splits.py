@@ -75,6 +75,15 @@ def indices(
         raise ValueError(f"the split does not know {len(more)} of the set's {len(at)} images, such as '{more[0]}': make a new split, or pass extra='ignore'")
     return {p: np.array([at[n] for n in getattr(self, p)], np.int64) for p in PARTS}
 
+# %% ../../nbs/data/splits.ipynb #4dfee590
+def _check_parts(d, name):
+    words = lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v)
+    kinds = {p: words(d[p]) for p in PARTS} | dict(protocol=isinstance(d['protocol'], str), seed=type(d['seed']) is int,
+        meta=isinstance(d['meta'], dict))
+    if odd := [k for k, ok in kinds.items() if not ok]:
+        raise ValueError(f"{name}: {odd[0]} = {str(d[odd[0]])[:60]!r} is none of a saved split; make it "
+            "again")
+
 # %% ../../nbs/data/splits.ipynb #1d713f39
 @patch
 def save(
@@ -100,9 +109,7 @@ def load(
     except (ValueError, RecursionError) as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
     if not isinstance(d, dict): raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
     if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d): raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
-    words = lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v)
-    kinds = {p: words(d[p]) for p in PARTS} | dict(protocol=isinstance(d['protocol'], str), seed=type(d['seed']) is int, meta=isinstance(d['meta'], dict))
-    if odd := [k for k, ok in kinds.items() if not ok]: raise ValueError(f"{Path(path).name}: {odd[0]} = {str(d[odd[0]])[:60]!r} is none of a saved split; make it again")
+    _check_parts(d, Path(path).name)
     s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
     if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {str(d['hash'])[:12]}; make the split again")
     return s

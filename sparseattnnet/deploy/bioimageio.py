@@ -191,7 +191,8 @@ def _validation(record, simulated):
     counts, kind = record['split_counts'], 'simulated' if simulated else 'real'
     return (f"Trained on {counts['train']} {kind} images; {counts['val']} chose the epoch. On {t['n']} {kind} images "
         f"that training never saw: accuracy {_shares(t['accuracy'])} (95 % interval {_shares(low)} to "
-        f"{_shares(high)}), macro-F1 {_shares(t['macro_f1'])}. Protocol: {record.get('protocol')}; profile: {record.get('profile')}.")
+        f"{_shares(high)}), macro-F1 {_shares(t['macro_f1'])}. Protocol: {record.get('protocol')}; profile: "
+        f"{record.get('profile')}.")
 
 # %% ../../nbs/deploy/bioimageio.ipynb #524abb57
 def package_text(

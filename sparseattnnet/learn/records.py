@@ -250,14 +250,16 @@ def check_card(
     whole = lambda v, low=1, high=10**6: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
     words = lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v) and len(set(v)) == len(v)
     c = card['channels'] if whole(card['channels'], 1, 4096) else 1
-    holds = dict(config=isinstance(card['config'], dict), class_names=words(card['class_names']) and len(card['class_names']) > 1,
+    names = card['class_names']
+    holds = dict(config=isinstance(card['config'], dict), class_names=words(names) and len(names) > 1,
         channels=whole(card['channels'], 1, 4096), k=card['k'] is None or whole(card['k'], 1, 10**9),
         value_range=_range_holds(card['value_range'], c), sha256=isinstance(card['sha256'], str))
     if card.get('size'): holds['size'] = isinstance(s := card['size'], list) and len(s) == 2 and all(map(whole, s))
     if card.get('channel_names'): holds['channel_names'] = words(s := card['channel_names']) and len(s) == c
     if card.get('pixel_um') is not None: holds['pixel_um'] = _numbers(card['pixel_um'], -1) and card['pixel_um'] > 0
     if odd := [f for f, ok in holds.items() if not ok]:
-        raise ValueError(f"{source}: {odd[0]} = {str(card[odd[0]])[:60]!r} is no {odd[0]} of a model; save the checkpoint again")
+        raise ValueError(f"{source}: {odd[0]} = {str(card[odd[0]])[:60]!r} is no {odd[0]} of a model; save the "
+            "checkpoint again")
     return card
 
 # %% ../../nbs/learn/records.ipynb #e4542453
@@ -278,7 +280,8 @@ def load_checkpoint(
     try:
         with safe_open(weights, 'pt', device=str(device)) as f: return {k: f.get_tensor(k) for k in f.keys()}, card
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as e:
-        raise ValueError(f"{weights}: no whole file of weights ({str(e)[:200]}); restore it from a copy, or train again") from None
+        raise ValueError(f"{weights}: no whole file of weights ({str(e)[:200]}); restore it, or "
+            "train again") from None
 
 # %% ../../nbs/learn/records.ipynb #f5bc858a
 class Predictions(NamedTuple):
@@ -335,7 +338,8 @@ def load_predictions(
     if not path.is_file(): raise FileNotFoundError(f"{path}: no such file")
     try:
         with open(path, newline='', encoding='utf-8') as f: head, *rows = list(csv.reader(f)) or [[]]
-    except (ValueError, csv.Error) as e: raise ValueError(f"{path}: no table of predictions ({e}); write it again") from None
+    except (ValueError, csv.Error) as e:
+        raise ValueError(f"{path}: no table of predictions ({e}); write it again") from None
     if head[:4] != ['id', 'label', 'predicted', 'correct'] or len(head) < 5:
         raise ValueError(f"{path}: columns {head[:5]}: expected id, label, predicted, correct, p_<class>…")
     names = [c.removeprefix('p_') for c in head[4:]]

@@ -42,8 +42,8 @@ def find_run(
     if not isinstance(run, (str, Path)) or not str(run):
         raise ValueError(f"run={run!r}: expected a folder or the name of a run")
     if Path(run).suffix.lower() in PICKLES:
-        raise ValueError(f"run='{run}': files of this kind hold a pickle, which may run a program when it is opened, so "
-            "they are not read. Expected a run's folder, with model.safetensors and model.json")
+        raise ValueError(f"run='{run}': files of this kind hold a pickle, which may run a program when it is opened, "
+            "so they are not read. Expected a run's folder, with model.safetensors and model.json")
     path, root = Path(run).expanduser(), Path(out) if out else project_root()/'outputs'
     if path.name in ('model.json', 'model.safetensors'): path = path.parent
     stores = [root/'runs', root/'reference'/'checkpoints']
@@ -238,8 +238,8 @@ def _build(card, folder, weights):
         _fits(card, folder, weights)
         net, classes = _network(card), card['config']['classes']
     except (KeyError, TypeError, RuntimeError, OverflowError, MemoryError) as e:
-        raise ValueError(f"{folder/'model.json'}: its configuration is not whole ({str(e)[:200] or e!r}); save the checkpoint "
-            "again") from None
+        raise ValueError(f"{folder/'model.json'}: its configuration is not whole ({str(e)[:200] or e!r}); save the "
+            "checkpoint again") from None
     if len(card['class_names']) != classes:
         raise ValueError(f"{folder/'model.json'}: {len(card['class_names'])} class names for {classes} classes; save "
             "the checkpoint again")
@@ -408,11 +408,12 @@ def image_files(
             f"'{found[0][0]}'")
     raise ValueError(f"no images in '{source}': expected PNG, JPEG, BMP, TIFF or NPY files, in it or in folders below")
 
+# %% ../../nbs/use/trained.ipynb #a712604b
 def _below(folder):
     out = walk_files(folder)[1].get(OUT, [])
     named = lambda f: f.relative_to(folder).as_posix()
-    return [(named(f), f) for f, _ in _class_files(folder)[0]] + [(named(f), _outside(os.path.realpath(f), 'the link leads'))
-        for f in out if _is_image(f) or f.is_dir()]
+    return [(named(f), f) for f, _ in _class_files(folder)[0]] + [
+        (named(f), _outside(os.path.realpath(f), 'the link leads')) for f in out if _is_image(f) or f.is_dir()]
 
 # %% ../../nbs/use/trained.ipynb #13ccbc64
 class FileVerdict(NamedTuple):
@@ -422,9 +423,10 @@ class FileVerdict(NamedTuple):
     probs:np.ndarray|None # probabilities of the classes
     problem:str='' # why there is no verdict
 
+# %% ../../nbs/use/trained.ipynb #c1f46e23
 def open_raw(
     model:TrainedModel, # a trained model
-    path:str|Path|Event, # an image file, or an event of an .rtdc file; the one in the first channel's folder where channels are folders
+    path:str|Path|Event, # an image file (in the first channel's folder where channels are folders), or an event
     root:Path|None=None, # the folder that holds a folder per channel; None where a file holds all channels
 )->np.ndarray: # (C, H, W), raw values, of the model's size
     "One file as the model takes it; a ValueError gives the reason why it cannot be used."

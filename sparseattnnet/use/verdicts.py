@@ -241,8 +241,8 @@ def _check_ending(path, source):
         raise ValueError(f"'{path.name}': expected .csv, .parquet or, for a measurement of that kind, .rtdc")
     if path.suffix.lower() != '.rtdc': return
     if source.suffix.lower() != '.rtdc':
-        raise ValueError(f"'{path.name}': an .rtdc file is a copy of a measurement with scores, but '{source.name}' is none; "
-            "expected .csv or .parquet")
+        raise ValueError(f"'{path.name}': an .rtdc file is a copy of a measurement with scores, but '{source.name}' is "
+            "none; expected .csv or .parquet")
     if path.resolve() == source.resolve():
         raise ValueError(f"'{path.name}' is the measurement itself, which is never changed: name another file")
 
