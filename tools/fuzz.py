@@ -392,7 +392,8 @@ def batch(cases, seed, file):
             job.kill()
             job.wait()
     if job.returncode == 0: return
-    at = next((c for c in cases if c not in done(file)), None)
+    known = done(file)
+    at = next((c for c in cases if c not in known), None)
     if at is None: return
     with open(file, 'a') as f:
         f.write(json.dumps(dict(format=at[0], number=at[1], outcome='fault', error=f'the process ended with {job.returncode}', seconds=0, mib=0)) + '\n')
@@ -416,7 +417,7 @@ def main(argv=None):
         print(*(f'{k}: {v}' for k, v in r.items()), sep='\n')
         return int(r['outcome'] == 'fault')
     wanted = [(k, n) for k in a.formats.split(',') for n in range(a.cases)]
-    while todo := [c for c in wanted if c not in done(file)]:
+    while todo := [c for known in [done(file)] for c in wanted if c not in known]:
         print(f'{len(wanted) - len(todo)} of {len(wanted)} cases are done', file=sys.stderr, flush=True)
         batch(todo[:BATCH], a.seed, file)
     for kind in a.formats.split(','):
