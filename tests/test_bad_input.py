@@ -213,6 +213,11 @@ def test_predictions_in_another_coding_or_with_a_huge_cell(tmp_path, raw):
     with pytest.raises(ValueError, match='p.csv'): R.load_predictions(tmp_path/'p.csv')
 
 
+def test_a_record_whose_accuracy_is_no_number(run):
+    record = json.loads((run/'record.json').read_text())
+    with pytest.raises(ValueError, match='test has no accuracy'): R.check_record(record | dict(test=record['test'] | dict(accuracy=[1])))
+
+
 @pytest.mark.parametrize('text', ['['*50_000, '{"sep": ' + '9'*5000 + '}'])
 def test_options_that_json_cannot_hold(text):
     with pytest.raises(ValueError, match='is no JSON'): read_options(text)

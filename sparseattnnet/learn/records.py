@@ -380,7 +380,8 @@ def check_record(
             f"k_per_epoch has {len(record['k_per_epoch'])} entries for {len(record['history'])} epochs in history")
         for f in ('data_fingerprint', 'checkpoint_sha256'):
             if not re.fullmatch('[0-9a-f]{64}', record[f]): faults.append(f'{f} = {record[f]!r}: expected 64 hexadecimal digits')
-        if not record['test'].get('accuracy', -1) >= 0: faults.append('test has no accuracy')
+        a = record['test'].get('accuracy')
+        if not (isinstance(a, (int, float)) and a >= 0): faults.append('test has no accuracy')
     if faults: raise ValueError(f"{source}: " + '; '.join(faults))
     return record
 
