@@ -206,7 +206,9 @@ def load_state(
     except (SafetensorError, OSError, ValueError) as e: raise ValueError(f"{path}: damaged or truncated ({e}); {remedy}") from e
     if not {'state', 'sha256'} <= meta.keys(): raise ValueError(f"{path}: no resume state (its header lacks 'state' and 'sha256'); {remedy}")
     if _tensor_hash(tensors) != meta['sha256']: raise ValueError(f"{path}: damaged (its tensors do not match the hash in its header); {remedy}")
-    return {k: t.to(device) for k, t in tensors.items()}, json.loads(meta['state'])
+    try: return {k: t.to(device) for k, t in tensors.items()}, json.loads(meta['state'])
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: damaged (its header holds no JSON, {e}); {remedy}") from None
 
 # %% ../../nbs/learn/records.ipynb #e4494661
 CARD_FIELDS = ('config', 'class_names', 'value_range', 'k', 'channels')
