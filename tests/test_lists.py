@@ -111,7 +111,8 @@ def test_hidden_files_are_ignored_everywhere(tmp_path, capsys):
     assert is_hidden('AML/@eaDir/t.jpg') and not is_hidden('../AML/0.png')
 
 
-def test_linked_folders_are_read_and_loops_end(tmp_path, capsys):
+def test_linked_folders_are_read_and_loops_end(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('SPARSEATTNNET_OUTSIDE', str(tmp_path/'store'))
     folders(tmp_path/'store', 'p1', 'p2')
     folders(tmp_path/'data', 'A/p0', 'B/p0')
     for link, to in (('A/p1', 'store/p1'), ('B/p2', 'store/p2'), ('B/loop', 'data'), ('A/up', '.'),
@@ -444,7 +445,8 @@ def test_one_good_class_and_one_without_labels_names_the_labels(tmp_path):
 
 # --- what a result depends on -------------------------------------------------------------------------------------------
 
-def test_source_files_of_a_list(tmp_path):
+def test_source_files_of_a_list(tmp_path, monkeypatch):
+    monkeypatch.setenv('SPARSEATTNNET_OUTSIDE', str(tmp_path))
     for i in range(4): picture(tmp_path/'images'/f'{i}.png', i)
     picture(tmp_path/'images'/'other.png')
     folders(tmp_path/'store', 'p1')
@@ -461,7 +463,8 @@ def test_source_files_of_a_list(tmp_path):
     assert names(lists) == ['LIST.CSV']
 
 
-def test_cached_real_sets_notice_linked_files_and_say_again(tmp_path, capsys):
+def test_cached_real_sets_notice_linked_files_and_say_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('SPARSEATTNNET_OUTSIDE', str(tmp_path/'store'))
     for k, c in enumerate(('NA', 'ACT', 'ACT7d')):
         for i in range(3): picture(tmp_path/'opd'/c/f'{i}.png', 10*k + i, side=40)
     for i in range(3): picture(tmp_path/'store'/f'x{i}.png', 90 + i, side=40)

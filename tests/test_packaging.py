@@ -16,7 +16,7 @@ PACKAGE = ROOT/'sparseattnnet'
 MODULES = {p.relative_to(ROOT).with_suffix('').as_posix(): ast.parse(p.read_text(encoding='utf-8'))
            for p in sorted(PACKAGE.rglob('*.py')) if p.name != '_modidx.py'}
 PROJECT = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
-LISTED_AS = {'PIL': 'pillow', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn'}  # where the import is called otherwise
+LISTED_AS = {'PIL': 'pillow', 'skimage': 'scikit-image', 'sklearn': 'scikit-learn', 'yaml': 'pyyaml'}  # where the import is called otherwise
 # Functions whose import of an extra still fails with Python's own words. May only shrink.
 UNTOLD = set()
 # Functions that print: results and progress of commands, and what a caller asked to see. May only shrink.

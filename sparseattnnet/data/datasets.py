@@ -224,10 +224,10 @@ def read_options(
     if not options: return {}
     if not isinstance(options, str): return dict(options)
     try: out = json.loads(options)
-    except json.JSONDecodeError as e:
-        raise ValueError(f"options={options!r} is no JSON ({e}): expected text such as '{{\"sep\": 0.5}}'") from None
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"options={options[:200]!r} is no JSON ({e}): expected text like '{{\"sep\": 0.5}}'") from None
     if not isinstance(out, dict):
-        raise ValueError(f"options={options!r}: expected a JSON object such as '{{\"sep\": 0.5}}'")
+        raise ValueError(f"options={options[:200]!r}: expected a JSON object such as '{{\"sep\": 0.5}}'")
     return out
 
 def _options_tag(sim, options):
@@ -402,7 +402,8 @@ def _folder_streams(root):
     while len(inside(root)) == 1 and inside(inside(root)[0]): root = inside(root)[0]
     name, rows, problems = lambda f: f.relative_to(root).as_posix(), [], []
     for d in inside(root):
-        files = [f for f in walk_files(d)[0] if f.suffix.lower() in {*STREAM_ENDINGS, *images_module.IMAGE_ENDINGS}]
+        ends = {*STREAM_ENDINGS, *images_module.IMAGE_ENDINGS}
+        files = [f for f in walk_files(d, root)[0] if f.suffix.lower() in ends]
         rows += [(f, name(f), d.name.strip(), name(f)) for f in files]
         if not files: problems.append(ImageProblem(f'{d.name}/', 'empty: a class folder without event streams'))
     used, others = {r[0] for r in rows}, []

@@ -83,6 +83,15 @@ def indices(
             "make a new split, or pass extra='ignore'")
     return {p: np.array([at[n] for n in getattr(self, p)], np.int64) for p in PARTS}
 
+# %% ../../nbs/data/splits.ipynb #4dfee590
+def _check_parts(d, name):
+    words = lambda v: isinstance(v, list) and all(isinstance(i, str) for i in v)
+    kinds = {p: words(d[p]) for p in PARTS} | dict(protocol=isinstance(d['protocol'], str), seed=type(d['seed']) is int,
+        meta=isinstance(d['meta'], dict))
+    if odd := [k for k, ok in kinds.items() if not ok]:
+        raise ValueError(f"{name}: {odd[0]} = {str(d[odd[0]])[:60]!r} is none of a saved split; make it "
+            "again")
+
 # %% ../../nbs/data/splits.ipynb #1d713f39
 @patch
 def save(
@@ -93,8 +102,7 @@ def save(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol],
-        seed=self.seed, meta=self.meta,
+    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol], seed=self.seed, meta=self.meta,
                                     **{p: getattr(self, p) for p in PARTS}), indent=1), encoding='utf-8')
     os.replace(part, path)
     return path
@@ -106,14 +114,12 @@ def load(
 )->Split:
     "Read a split; a file whose content no longer gives its hash is refused."
     try: d = json.loads(Path(path).read_text(encoding='utf-8'))
-    except json.JSONDecodeError as e:
-        raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
-    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d):
-        raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+    except (ValueError, RecursionError) as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+    if not isinstance(d, dict): raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
+    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d): raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+    _check_parts(d, Path(path).name)
     s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
-    if s.hash != d['hash']:
-        raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it "
-            f"claims {d['hash'][:12]}; make the split again")
+    if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {str(d['hash'])[:12]}; make the split again")
     return s
 
 # %% ../../nbs/data/splits.ipynb #c3556a3a

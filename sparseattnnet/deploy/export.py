@@ -248,12 +248,17 @@ def onnx_session(
     threads:int=0, # threads; 0 leaves it to ONNX Runtime
     batch:int=0, # images of every call; 0 leaves that open
 ): # an InferenceSession
-    "ONNX Runtime on the CPU, with all its optimisations."
+    "ONNX Runtime on the CPU, with all its optimisations; ValueError for what is no whole ONNX file."
     onnxruntime = needs('onnxruntime', 'export')
     o = onnxruntime.SessionOptions()
     if threads: o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
     if batch: o.add_free_dimension_override_by_name('batch', batch)
-    return onnxruntime.InferenceSession(file if isinstance(file, bytes) else str(file), o, providers=['CPUExecutionProvider'])
+    given, name = isinstance(file, bytes), 'these bytes' if isinstance(file, bytes) else str(file)
+    if not given and not Path(file).is_file(): raise FileNotFoundError(f"{file}: no such file, check the path")
+    try: return onnxruntime.InferenceSession(file if given else name, o, providers=['CPUExecutionProvider'])
+    except Exception as e:
+        why = str(e).strip()[-300:]
+        raise ValueError(f"{name}: ONNX Runtime cannot read it ({why}); export the model again") from None
 
 def _in_onnxruntime(file):
     session = onnx_session(file)

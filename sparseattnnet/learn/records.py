@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CARD_FIELDS', 'RUN_RECORD_FIELDS', 'atomic_path', 'write_json', 'read_json', 'fingerprint', 'sha256_file', 'run_id',
-           'environment', 'save_state', 'load_state', 'save_checkpoint', 'load_checkpoint', 'Predictions',
+           'environment', 'save_state', 'load_state', 'save_checkpoint', 'check_card', 'load_checkpoint', 'Predictions',
            'save_predictions', 'load_predictions', 'check_record', 'load_records', 'provenance', 'write_provenance',
            'check_provenance']
 
@@ -80,7 +80,7 @@ def read_json(
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"{path}: no such file")
     try: return json.loads(path.read_text(encoding='utf-8'), parse_constant=_no_constant)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{path}: not readable as JSON ({e}); remove it or restore it from a copy") from e
 
 # %% ../../nbs/learn/records.ipynb #a972948f
@@ -206,7 +206,9 @@ def load_state(
     except (SafetensorError, OSError, ValueError) as e: raise ValueError(f"{path}: damaged or truncated ({e}); {remedy}") from e
     if not {'state', 'sha256'} <= meta.keys(): raise ValueError(f"{path}: no resume state (its header lacks 'state' and 'sha256'); {remedy}")
     if _tensor_hash(tensors) != meta['sha256']: raise ValueError(f"{path}: damaged (its tensors do not match the hash in its header); {remedy}")
-    return {k: t.to(device) for k, t in tensors.items()}, json.loads(meta['state'])
+    try: return {k: t.to(device) for k, t in tensors.items()}, json.loads(meta['state'])
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: damaged (its header holds no JSON, {e}); {remedy}") from None
 
 # %% ../../nbs/learn/records.ipynb #e4494661
 CARD_FIELDS = ('config', 'class_names', 'value_range', 'k', 'channels')
@@ -228,6 +230,40 @@ def save_checkpoint(
     write_json(folder/'model.json', card)
     return card
 
+# %% ../../nbs/learn/records.ipynb #12da9d55
+def _numbers(v, n): # whether v is one finite number, or n of them
+    one = lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+    return one(v) or isinstance(v, list) and len(v) == n and all(map(one, v))
+
+def _range_holds(r, n):
+    if r is None: return True
+    if not (isinstance(r, list) and len(r) == 2 and all(_numbers(v, n) for v in r)): return False
+    low, high = (v if isinstance(v, list) else [v]*n for v in r)
+    return isinstance(r[0], list) == isinstance(r[1], list) and all(a < b for a, b in zip(low, high))
+
+def check_card(
+    card, # what stands in a card
+    source:str='card', # what to call it in the message
+)->dict: # the card, unchanged
+    "Raise one ValueError that lists every missing and every odd field of a checkpoint's card."
+    if not isinstance(card, dict): raise ValueError(f"{source}: a {type(card).__name__}, expected a JSON object")
+    if missing := [f for f in (*CARD_FIELDS, 'sha256') if f not in card]:
+        raise ValueError(f"{source}: lacks {', '.join(missing)}; save the checkpoint again")
+    whole = lambda v, low=1, high=10**6: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+    words = lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v) and len(set(v)) == len(v)
+    c = card['channels'] if whole(card['channels'], 1, 4096) else 1
+    names = card['class_names']
+    holds = dict(config=isinstance(card['config'], dict), class_names=words(names) and len(names) > 1,
+        channels=whole(card['channels'], 1, 4096), k=card['k'] is None or whole(card['k'], 1, 10**9),
+        value_range=_range_holds(card['value_range'], c), sha256=isinstance(card['sha256'], str))
+    if card.get('size'): holds['size'] = isinstance(s := card['size'], list) and len(s) == 2 and all(map(whole, s))
+    if card.get('channel_names'): holds['channel_names'] = words(s := card['channel_names']) and len(s) == c
+    if card.get('pixel_um') is not None: holds['pixel_um'] = _numbers(card['pixel_um'], -1) and card['pixel_um'] > 0
+    if odd := [f for f, ok in holds.items() if not ok]:
+        raise ValueError(f"{source}: {odd[0]} = {str(card[odd[0]])[:60]!r} is no {odd[0]} of a model; save the "
+            "checkpoint again")
+    return card
+
 # %% ../../nbs/learn/records.ipynb #e4542453
 def load_checkpoint(
     folder:str|Path, # folder with model.safetensors and model.json
@@ -238,13 +274,16 @@ def load_checkpoint(
     weights, card_file = (Path(folder)/f for f in ('model.safetensors', 'model.json'))
     if not weights.is_file(): raise FileNotFoundError(f"{weights}: no such file; expected a checkpoint folder")
     card = read_json(card_file)
-    missing = [f for f in (*CARD_FIELDS, 'sha256') if f not in card]
-    if missing: raise ValueError(f"{card_file}: lacks {', '.join(missing)}; save the checkpoint again")
+    check_card(card, str(card_file))
     sha = sha256_file(weights)
     if sha != card['sha256']:
         raise ValueError(f"{weights} has SHA-256 {sha[:12]}… but {card_file} describes {card['sha256'][:12]}…: a save was interrupted or a "
                          "file was exchanged; restore both files from one save, or resume the run, which writes them again")
-    with safe_open(weights, 'pt', device=str(device)) as f: return {k: f.get_tensor(k) for k in f.keys()}, card
+    try:
+        with safe_open(weights, 'pt', device=str(device)) as f: return {k: f.get_tensor(k) for k in f.keys()}, card
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as e:
+        raise ValueError(f"{weights}: no whole file of weights ({str(e)[:200]}); restore it, or "
+            "train again") from None
 
 # %% ../../nbs/learn/records.ipynb #f5bc858a
 class Predictions(NamedTuple):
@@ -299,7 +338,10 @@ def load_predictions(
     "Read predictions back; a file that is damaged or was edited raises ValueError naming it."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"{path}: no such file")
-    with open(path, newline='', encoding='utf-8') as f: head, *rows = list(csv.reader(f)) or [[]]
+    try:
+        with open(path, newline='', encoding='utf-8') as f: head, *rows = list(csv.reader(f)) or [[]]
+    except (ValueError, csv.Error) as e:
+        raise ValueError(f"{path}: no table of predictions ({e}); write it again") from None
     if head[:4] != ['id', 'label', 'predicted', 'correct'] or len(head) < 5:
         raise ValueError(f"{path}: columns {head[:5]}: expected id, label, predicted, correct, p_<class>…")
     names = [c.removeprefix('p_') for c in head[4:]]
@@ -340,7 +382,8 @@ def check_record(
             f"k_per_epoch has {len(record['k_per_epoch'])} entries for {len(record['history'])} epochs in history")
         for f in ('data_fingerprint', 'checkpoint_sha256'):
             if not re.fullmatch('[0-9a-f]{64}', record[f]): faults.append(f'{f} = {record[f]!r}: expected 64 hexadecimal digits')
-        if not record['test'].get('accuracy', -1) >= 0: faults.append('test has no accuracy')
+        a = record['test'].get('accuracy')
+        if not (isinstance(a, (int, float)) and a >= 0): faults.append('test has no accuracy')
     if faults: raise ValueError(f"{source}: " + '; '.join(faults))
     return record
 

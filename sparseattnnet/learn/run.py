@@ -117,8 +117,8 @@ class RunSpec:
         if not (math.isfinite(self.pixel_um) and self.pixel_um >= 0): raise ValueError(f"pixel_um={self.pixel_um!r}: expected the size of a pixel in µm, or 0 where it is not known")
         for n in ('simulator', 'changes', 'recipe'):
             try: ok = isinstance(json.loads(getattr(self, n) or '{}'), dict)
-            except json.JSONDecodeError: ok = False
-            if not ok: raise ValueError(f"{n}={getattr(self, n)!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
+            except (ValueError, TypeError, RecursionError): ok = False
+            if not ok: raise ValueError(f"{n}={str(getattr(self, n))[:200]!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
         known = {f.name for f in dataclasses.fields(Recipe)} - {'seed'}
         if odd := sorted(json.loads(self.recipe or '{}').keys() - known): raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of the run")
 

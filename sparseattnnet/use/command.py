@@ -114,9 +114,9 @@ def predict_parser()->Parser:
         "  sparseattnnet predict NAME --watch incoming/             a row as soon as a file is whole, until Ctrl-C")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
     p.add_argument('folder', metavar='FOLDER',
-        help='images: a folder, a table with the column path, or one file')
+        help='images: a folder, a table with the column path, an .rtdc measurement, or one file')
     p.add_argument('-o', '--output', default='predictions.csv', metavar='CSV',
-        help='the table to write, .csv or .parquet (default predictions.csv)')
+        help='the table to write, .csv or .parquet, or a judged copy, .rtdc (default predictions.csv)')
     p.add_argument('--abstain-below', type=float, default=0., metavar='SCORE',
         help='mark a verdict as abstained where its highest score is below this (default 0: never)')
     p.add_argument('--max-error', type=float, default=0., metavar='SHARE',
@@ -424,12 +424,18 @@ def export_parser()->Parser:
     "The arguments of `sparseattnnet export`."
     p = Parser('export', 'Write a trained SparseAttnNet as a file that runs without this package, and test it.',
         "  sparseattnnet export outputs/runs/NAME my_model/         model.onnx, card.json, test.npz, run.py\n"
-        "  sparseattnnet export NAME my_model/ --program            model.pt2 for torch.export.load, too")
+        "  sparseattnnet export NAME my_model/ --program            model.pt2 for torch.export.load, too\n"
+        "  sparseattnnet export NAME my_model/ --bioimageio --licence CC-BY-4.0 --author 'A. Person'")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
     p.add_argument('folder', metavar='DIR', help='where the files go; made where missing')
     p.add_argument('--k', type=int, default=0, metavar='K', help='pixels to select (default: as trained)')
     p.add_argument('--program', action='store_true', help='write model.pt2, too, for torch.export.load')
     p.add_argument('--trials', type=int, default=64, metavar='N', help='images of the test (default 64)')
+    p.add_argument('--bioimageio', action='store_true',
+        help='write model.bioimageio.zip, too, for Fiji and its kin')
+    p.add_argument('--licence', default='', metavar='SPDX',
+        help='how you share the weights, such as CC-BY-4.0; needed where they learned from real images')
+    p.add_argument('--author', default='', metavar='NAME', help='who trained it; needed as --licence is')
     p.add_argument('--out', default='', metavar='DIR',
         help="folder of results in which RUN is looked up (default 'outputs')")
     p.add_argument('--json', **_JSON)
@@ -441,17 +447,24 @@ def export(
 )->dict: # what `--json` prints
     "The sub-command `export`."
     a = export_parser().parse_args(argv)
+    from sparseattnnet.deploy.bioimageio import About, check_about, export_bioimageio
     from sparseattnnet.deploy.export import export_onnx
     from sparseattnnet.use.trained import find_run
     if a.k < 0 or a.trials < 1: raise WrongUse(f'--k {a.k} --trials {a.trials}: expected positive whole numbers')
+    if not a.bioimageio and (a.licence or a.author): raise WrongUse('--licence and --author belong to --bioimageio')
+    run, about = find_run(a.run, a.out), About(a.licence, a.author)
+    if a.bioimageio: check_about(run, about)
     with redirect_stdout(sys.stderr):
-        card = export_onnx(find_run(a.run, a.out), a.folder, k=a.k or None, trials=a.trials, program=a.program)
+        card = export_onnx(run, a.folder, k=a.k or None, trials=a.trials, program=a.program)
+        if a.bioimageio: package = export_bioimageio(run, a.folder, about)
     place, (C, H, W) = Path(a.folder).expanduser(), card['shape']
     tried = ', '.join(f"{n} ({c['largest']:.1g})" for n, c in card['checked'].items())
     print(f"Wrote {_near(place/card['file'])} for images of {C} × {H} × {W}, which looks at {card['k']} pixels.",
         f'Its logits were compared with the model, largest difference in brackets: {tried}.',
         f"Try it without this package: python {_near(place/'run.py')}", sep='\n')
-    return {n: card[n] for n in ('file', 'sha256', 'shape', 'k', 'class_names', 'checked')} | dict(folder=_near(place))
+    if a.bioimageio: print(f'For tools of the BioImage.IO family: {_near(package)}.')
+    written = dict(folder=_near(place)) | (dict(package=_near(package)) if a.bioimageio else {})
+    return {n: card[n] for n in ('file', 'sha256', 'shape', 'k', 'class_names', 'checked')} | written
 
 # %% ../../nbs/use/command.ipynb #8feee4aa
 def _address(): # of the repository, where the package knows it; '' where it does not

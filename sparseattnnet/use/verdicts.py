@@ -17,6 +17,7 @@ import json
 import os
 import numpy as np
 from ..data import images as I
+from ..data.rtdc import Event, count_events, write_scores
 from ..package import log, needs
 from . import trained as T
 
@@ -24,7 +25,7 @@ from . import trained as T
 class ListRow(NamedTuple):
     "One image of a list."
     id:str # its name, as the list has it
-    file:Path|str # where it lies, or the reason why it cannot be used
+    file:Path|Event|str # where it lies, or the reason why it cannot be used
     values:tuple=() # what the other columns say
 
 def read_list(
@@ -53,6 +54,10 @@ def work_list(
     "The images to classify: of a list in its order, of a folder in the order of names."
     from fnmatch import fnmatch
     source = Path(source).expanduser()
+    if source.suffix.lower() == '.rtdc':
+        rows = [ListRow(f'{source.name}, event {i}', Event(source, i)) for i in range(count_events(source))]
+        if kept := [r for r in rows if not only or fnmatch(r.id, only)]: return (), kept
+        raise ValueError(f"only='{only}' matches none of {len(rows)} events, such as '{source.name}, event 0'")
     if source.is_dir() or source.suffix.lower() not in I.TABLE_ENDINGS:
         table = I.find_table(source) if source.is_dir() and not T._channel_root(model, source) else None
         if table is None: return (), [ListRow(n, f) for n, f in T.image_files(model, source, only)]
@@ -102,7 +107,7 @@ def work_identity(
     "What must be equal for a stopped work to go on: model, columns, list, sizes and times of the files, options."
     h = hashlib.sha256(json.dumps([model.card['sha256'], model.k, head, BATCH, *map(str, options)]).encode())
     for r in rows:
-        try: stat = (s := os.stat(r.file)).st_size, s.st_mtime_ns
+        try: stat = (s := os.stat(getattr(r.file, 'file', r.file))).st_size, s.st_mtime_ns
         except (OSError, ValueError): stat = ()
         h.update(repr((r.id, str(r.file), r.values, stat)).encode('utf-8', 'backslashreplace'))
     return h.hexdigest()
@@ -187,14 +192,14 @@ class Asked(NamedTuple):
 def write_table(
     model, # a `TrainedModel`
     source:str|Path, # a list, a folder, or one file
-    path:str|Path, # .csv or .parquet to write
+    path:str|Path, # .csv, .parquet, or for an .rtdc file .rtdc to write
     asked:Asked=Asked(), # how
     tick=None, # called with the number of rows that are written
 )->dict: # images, without_verdict, abstained, classes, resumed_at, first_problem, seconds of decoding and computing
     "Classify images into a table; goes on where a stopped call left off. ValueError for an ending that is not known."
     from filelock import FileLock, Timeout
     path = Path(path).expanduser()
-    if path.suffix.lower() not in ('.csv', '.parquet'): raise ValueError(f"'{path.name}': expected .csv or .parquet")
+    _check_ending(path, Path(source).expanduser())
     if path.suffix.lower() == '.parquet': needs('pyarrow', 'parquet')
     columns, rows = work_list(model, source, asked.only)
     head, root = table_head(model.class_names, columns), Path(source).expanduser()
@@ -210,6 +215,7 @@ def write_table(
             resumed = journal.state['rows']
             found = _write_rows(model, rows, journal, batches, tick, asked.threshold)
             if path.suffix.lower() == '.parquet': _to_parquet(journal.part, path, len(model.class_names))
+            elif path.suffix.lower() == '.rtdc': _to_rtdc(journal.part, path, rows, model.class_names)
             else: os.replace(journal.part, path)
             journal.close()
     except Timeout: raise RuntimeError(f"{path.name} is being written by another program: wait for it") from None
@@ -227,4 +233,28 @@ def _to_parquet(source, path, K):
     with atomic_path(path) as part, read.open_csv(source, parse_options=read.ParseOptions(newlines_in_values=True),
         convert_options=how) as batches, pq.ParquetWriter(part, batches.schema) as out:
         for b in batches: out.write_batch(b)
+    Path(source).unlink()
+
+# %% ../../nbs/use/verdicts.ipynb #2c753a8f
+def _check_ending(path, source):
+    if path.suffix.lower() not in ('.csv', '.parquet', '.rtdc'):
+        raise ValueError(f"'{path.name}': expected .csv, .parquet or, for a measurement of that kind, .rtdc")
+    if path.suffix.lower() != '.rtdc': return
+    if source.suffix.lower() != '.rtdc':
+        raise ValueError(f"'{path.name}': an .rtdc file is a copy of a measurement with scores, but '{source.name}' is "
+            "none; expected .csv or .parquet")
+    if path.resolve() == source.resolve():
+        raise ValueError(f"'{path.name}' is the measurement itself, which is never changed: name another file")
+
+def _to_rtdc(source, path, rows, class_names):
+    from sparseattnnet.learn.records import atomic_path
+    K, file = len(class_names), rows[0].file.file
+    probs = np.full((count_events(file), K), np.nan)
+    with open(source, newline='', encoding='utf-8') as f:
+        cells = csv.reader(f)
+        next(cells)
+        for r, c in zip(rows, cells):
+            if c[1]: probs[r.file.index] = [float(v) for v in c[2:2 + K]]
+    with atomic_path(path) as part: names = write_scores(file, part, class_names, probs)
+    log.info('Scores in the copy: ' + ', '.join(f'ml_score_{s} is {c}' for s, c in zip(names, class_names)) + '.')
     Path(source).unlink()
