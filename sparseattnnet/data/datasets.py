@@ -172,7 +172,8 @@ def cached(
     make, # function that returns the ImageSet, without arguments or with one: the folder for finished batches
     folder:str|Path|None=None, # where caches lie; None is `cache_root()`
 )->ImageSet:
-    "Take an image set from the cache or make it; a damaged file is remade, two processes make it once, an outdated file of that name goes."
+    """Take an image set from the cache or make it; a damaged file is remade, two processes make it once, an
+    outdated file of that name goes."""
     from filelock import FileLock
     folder = Path(folder) if folder else cache_root()
     tag = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -205,7 +206,8 @@ def load_simulator(
             f"{', '.join(d.name for d in DATASETS.values() if d.simulator)}")
     return import_module(f'sparseattnnet.data.{info.simulator}').SIMULATOR
 
-_IMPORTS = re.compile(r'^\s*from (?:\.|sparseattnnet\.data\.)(\w+) import|^\s*from (?:\.|sparseattnnet\.data) import (\w+)', re.M)
+_IMPORTS = re.compile(r'^\s*from (?:\.|sparseattnnet\.data\.)(\w+) import|^\s*from (?:\.|sparseattnnet\.data) import '
+    r'(\w+)', re.M)
 
 def _code_hash(module, without=('images',)):
     folder, todo, seen = Path(images_module.__file__).parent, [module], {}
@@ -423,7 +425,8 @@ def _folder_streams(root):
 
 # %% ../../nbs/data/datasets.ipynb #5e1a0d08
 def _list_streams(root, labels_csv=None, group_pattern='', group_column=''):
-    "Rows of (path, id, label, group), problems, and sentences on what is not read; no rows where the folder holds frames."
+    """Rows of (path, id, label, group), problems, and sentences on what is not read; no rows where the folder holds
+    frames."""
     table = labels_csv or find_table(root)
     rows, problems, said = _table_streams(root, labels_csv, group_column) if table else _folder_streams(root)
     kinds = {r[0]: _stream_kind(r[0]) for r in rows}
@@ -494,27 +497,34 @@ _STREAM_OPTIONS = ('how', 'shape', 'order', 'sort', 'unit')
 def _read_streams(info, found, where, size, on_bad, kw):
     from sparseattnnet.data.events import accumulate
     about = {k: v for k, v in kw.items() if k not in (*_STREAM_OPTIONS, 'labels_csv', 'group_pattern', 'group_column')}
-    if (how := kw.get('how', 'signed')) not in STREAM_FRAMES: raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
+    if (how := kw.get('how', 'signed')) not in STREAM_FRAMES:
+        raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
     got, problems = _open_streams(*found, on_bad, where, **{k: kw[k] for k in ('order', 'sort', 'unit') if k in kw})
     recordings, ids, labels, groups = zip(*got)
     side, (unit, low_high) = size or info.side, STREAM_FRAMES[how]
     (sensor, whence), names = _sensor(recordings, kw.get('shape'), side), sorted(set(labels))
-    frames = np.stack([accumulate(_binned(r.events, sensor, side), (side, side), how) for r in recordings]).astype(np.float32)
+    frames = np.stack([accumulate(_binned(r.events, sensor, side), (side, side), how)
+        for r in recordings]).astype(np.float32)
     reach = [max(int(r.events[k].max()) for r in recordings) for k in 'yx']
-    note = dict(sensor=list(sensor), sensor_from=whence, reach=reach, how=how, left_out=[list(p) for p in sorted(problems)],
+    note = dict(sensor=list(sensor), sensor_from=whence, reach=reach, how=how,
+        left_out=[list(p) for p in sorted(problems)],
                 remarks=[[i, remark] for i, r in zip(ids, recordings) for remark in r.remarks])
     return ImageSet(frames.reshape(-1, 1, side, side), [names.index(l) for l in labels], ids, groups, names, meta=note,
-        **dict(modality='event', unit=unit, value_range=low_high, source=f"{_kind(about)} event streams: {info.title}, from the folder {where}") | about)
+        **dict(modality='event', unit=unit, value_range=low_high,
+        source=f"{_kind(about)} event streams: {info.title}, from the folder {where}") | about)
 
+# %% ../../nbs/data/datasets.ipynb #922fae33
 def _stream_remarks(images, most=5):
     "Say what was taken from the data, and what the reader of streams left out."
     (rows, cols), side, remarks = images.meta['sensor'], images.shape[1], images.meta['remarks']
     if images.meta['sensor_from'] == 'events':
         y, x = images.meta['reach']
-        log.info(f"No stream says how large the sensor is: taken as {rows} rows × {cols} columns, since events lie in rows up to {y} and columns up to {x}. "
+        log.info(f"No stream says how large the sensor is: taken as {rows} rows × {cols} columns, since events lie in "
+            f"rows up to {y} and columns up to {x}. "
               "If that is wrong, pass shape=(rows, columns).")
     if (rows, cols) != (side, side):
-        log.info(f"Events of a sensor of {rows} × {cols} pixels are counted on {side} × {side} pixels{'' if rows == cols else '; they are stretched, since it is not square'}.")
+        log.info(f"Events of a sensor of {rows} × {cols} pixels are counted on {side} × {side} "
+            f"pixels{'' if rows == cols else '; they are stretched, since it is not square'}.")
     for i, remark in remarks[:most]: log.info(f'{i}: {remark}.')
     if len(remarks) > most: log.info(f'… and {len(remarks) - most} more remarks, in .meta["remarks"].')
 
@@ -566,7 +576,8 @@ def find_wbc(
     folder:str|Path='', # where the set lies; '' is data/wbc of the project
     which:str='Test-A', # 'Train', 'Test-A' or 'Test-B'
 )->Path: # the folder of that part, which holds a folder a class
-    "Find a part of Raabin-WBC, whatever the spelling (Test-A, TestA, test_a) and nesting; instructions where it is absent."
+    """Find a part of Raabin-WBC, whatever the spelling (Test-A, TestA, test_a) and nesting; instructions where it
+    is absent."""
     if which not in WBC_PARTS:
         raise ValueError(f"which={which!r}: expected one of {', '.join(WBC_PARTS)}, or 'official'")
     root = Path(folder) if folder else data_root()/'wbc'
@@ -607,7 +618,8 @@ def _wbc_official(info, folder, size, on_bad, cache, progress, kw):
 def fetch_wbc(
     folder:str|Path='', # where to put the set; '' is data/wbc of the project
 )->Path:
-    "Download the paper's brightfield set with kagglehub (an optional extra; network and a Kaggle account) and link it into data/wbc."
+    """Download the paper's brightfield set with kagglehub (an optional extra; network and a Kaggle account) and
+    link it into data/wbc."""
     root = Path(folder) if folder else data_root()/'wbc'
     if root.exists(): raise FileExistsError(f"'{root}' exists already: read it, or remove it first")
     try: import kagglehub
@@ -644,25 +656,37 @@ def _bloodmnist(info, folder, size, on_bad, kw):
 # %% ../../nbs/data/datasets.ipynb #3daafc61
 _FOLDER = ('labels_csv', 'group_pattern', 'pixel_um', 'simulated')
 _TABLE = _FOLDER + ('group_column',)
-TAKES = dict(opd=_TABLE, holo=_TABLE, wbc=_TABLE, pbc=_TABLE, event=_TABLE + _STREAM_OPTIONS, bloodmnist=('pixel_um', 'simulated'))
+TAKES = dict(opd=_TABLE, holo=_TABLE, wbc=_TABLE, pbc=_TABLE, event=_TABLE + _STREAM_OPTIONS,
+    bloodmnist=('pixel_um', 'simulated'))
 
 def _check_request(dataset, folder, profile, source, which, options, kw):
     if dataset not in DATASETS: raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(DATASETS)}")
     if profile not in PROFILES: raise ValueError(f"profile={profile!r}: expected one of {', '.join(PROFILES)}")
-    if dataset == 'folder' and not folder: raise ValueError("dataset='folder' needs folder=: a folder a class, a folder with labels.csv, or an .npz file")
+    if dataset == 'folder' and not folder:
+        raise ValueError("dataset='folder' needs folder=: a folder a class, a folder with labels.csv, or an .npz file")
     source = pick_source(dataset, folder, source)
-    if options and source == 'real': raise ValueError(f"options={options!r} are the simulator's, but dataset='{dataset}' is read from real images: leave them out, or pass source='simulated'")
-    if which != 'Test-A' and (dataset != 'wbc' or source == 'simulated'): raise ValueError(f"which={which!r} chooses a part of the real set 'wbc': leave it out for {source} '{dataset}'")
-    if kw and source == 'simulated': raise ValueError(f"{sorted(kw)} came with simulated images: a simulator takes options={{…}}")
-    if unknown := set(kw) - set(TAKES.get(dataset, kw)): raise ValueError(f"{sorted(unknown)} came with dataset='{dataset}', which takes {', '.join(TAKES[dataset])}: dataset='folder' takes all of `read_images`")
+    if options and source == 'real':
+        raise ValueError(f"options={options!r} are the simulator's, but dataset='{dataset}' is read from real images: "
+            "leave them out, or pass source='simulated'")
+    if which != 'Test-A' and (dataset != 'wbc' or source == 'simulated'):
+        raise ValueError(f"which={which!r} chooses a part of the real set 'wbc': leave it out for {source} '{dataset}'")
+    if kw and source == 'simulated':
+        raise ValueError(f"{sorted(kw)} came with simulated images: a simulator takes options={{…}}")
+    if unknown := set(kw) - set(TAKES.get(dataset, kw)):
+        raise ValueError(f"{sorted(unknown)} came with dataset='{dataset}', which takes {', '.join(TAKES[dataset])}: "
+            "dataset='folder' takes all of `read_images`")
     return source
 
+# %% ../../nbs/data/datasets.ipynb #bb86fc6a
 def _narrow(images, only, drop_classes):
     if only:
         keep = np.array([fnmatch(i, only) for i in images.ids])
-        if not keep.any(): raise ValueError(f"only='{only}' matches none of {len(images)} images: expected a pattern for names such as '{images.ids[0]}'")
+        if not keep.any():
+            raise ValueError(f"only='{only}' matches none of {len(images)} images: expected a pattern for names such "
+                f"as '{images.ids[0]}'")
         images = images.subset(keep)
-    drop = [c.strip() for c in (drop_classes.split(',') if isinstance(drop_classes, str) else drop_classes) if c.strip()]
+    drop = [c.strip() for c in (drop_classes.split(',') if isinstance(drop_classes, str) else drop_classes)
+        if c.strip()]
     known = {c.lower(): c for c in images.class_names}
     return images.without(*(known.get(c.lower(), c) for c in drop)) if drop else images
 
@@ -691,10 +715,10 @@ def load_images(
     on_bad:str='stop', # bad images of a folder: 'stop', or 'skip' and say so
     cache=None, # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
     progress:bool=True, # show progress where it takes seconds
-    which:str='Test-A', # for 'wbc': 'Train', 'Test-A' (the paper's), 'Test-B', or 'official': Train and Test-A with their parts
+    which:str='Test-A', # for 'wbc': Train, Test-A (the paper's), Test-B, or official: Train and Test-A with their parts
     source:str='auto', # 'simulated', 'real', or 'auto': real where they are there, and say which
     options:dict|str|None=None, # of the simulator (sep, session_leak, …), a dictionary or JSON
-    **kw, # for real images: labels_csv, group_pattern, group_column, pixel_um; event streams: how, shape, order, sort; 'folder': all of `read_images`
+    **kw, # for real images: labels_csv, group_pattern, group_column, pixel_um; more in `read_images`
 )->ImageSet:
     """Load a data set by name; it says itself whether it is simulated or real. Raises ValueError for options that do
     not fit, FileNotFoundError where real images are not there, BadImages for images that cannot be used."""

@@ -43,12 +43,16 @@ def _check_set(
     n, x = len(s.labels), s.images
     if x.ndim != 4 or not x.shape[1]:
         raise ValueError(f"images of shape {x.shape}: expected (N, C, H, W) with C of at least 1; add the channel axis")
-    if x.dtype.name not in DTYPES: raise ValueError(f"images of type {x.dtype}: expected one of {', '.join(DTYPES)}; convert them first")
+    if x.dtype.name not in DTYPES:
+        raise ValueError(f"images of type {x.dtype}: expected one of {', '.join(DTYPES)}; convert them first")
     for name in ('images', 'ids', 'groups'):
-        if len(getattr(s, name)) != n: raise ValueError(f"{len(getattr(s, name))} {name} for {n} labels: expected one each")
-    if len(set(s.ids)) != n: raise ValueError(f"{n - len(set(s.ids))} ids occur twice: every image needs a name of its own")
+        if len(getattr(s, name)) != n:
+            raise ValueError(f"{len(getattr(s, name))} {name} for {n} labels: expected one each")
+    if len(set(s.ids)) != n:
+        raise ValueError(f"{n - len(set(s.ids))} ids occur twice: every image needs a name of its own")
     if n and not 0 <= s.labels.min() <= s.labels.max() < len(s.class_names):
-        raise ValueError(f"labels from {s.labels.min()} to {s.labels.max()} for {len(s.class_names)} classes {s.class_names}: expected 0 to {len(s.class_names) - 1}")
+        raise ValueError(f"labels from {s.labels.min()} to {s.labels.max()} for {len(s.class_names)} classes "
+            f"{s.class_names}: expected 0 to {len(s.class_names) - 1}")
     _check_channels(s)
     if n and x.dtype == np.float32 and not np.isfinite([x.min(), x.max()]).all():
         raise ValueError("images hold NaN or infinite values: read them with `read_images`, which names each such file")
@@ -61,8 +65,10 @@ def _check_channels(s):
     if len(names) != c or len(set(names)) != c:
         raise ValueError(f"channel_names={names} for images of {c} channels: expected {c} different names")
     if c == 3 and names != RGB and s.modality == 'brightfield':
-        raise ValueError(f"modality='brightfield' for the three channels {', '.join(names)}: in brightfield they are red, green, "
-                         f"blue. Pass channels='{','.join(RGB)}', or modality='multichannel', 'cytometry' or 'fluorescence'")
+        raise ValueError(f"modality='brightfield' for the three channels {', '.join(names)}: in brightfield they are "
+            "red, green, "
+                         f"blue. Pass channels='{','.join(RGB)}', or modality='multichannel', 'cytometry' or "
+                         "'fluorescence'")
     if s.value_range is None: return
     lo, hi = map(np.asarray, s.value_range)
     if lo.shape != hi.shape or lo.shape not in ((), (c,)):
@@ -126,7 +132,8 @@ def __repr__(self:ImageSet):
     c, h, w = self.shape
     per = ', '.join(f'{k} {n}' for k, n in zip(self.class_names, self.counts()))
     named = f" ({', '.join(self.channel_names)})" if self.stacked else ''
-    return (f"ImageSet of {len(self)} {'simulated' if self.simulated else 'real'} {self.modality} images, {c} × {h} × {w} "
+    return (f"ImageSet of {len(self)} {'simulated' if self.simulated else 'real'} {self.modality} images, {c} × {h} × "
+        f"{w} "
             f"{self.images.dtype}{named}, {_range_text(self)} {self.unit}: {per}")
 
 # %% ../../nbs/data/images.ipynb #21b1d2f6
@@ -138,7 +145,8 @@ def batch(
     "The chosen images as a torch tensor (n, C, H, W), float32 in [0, 1] on the set's fixed range."
     import torch
     if self.value_range is None:
-        raise ValueError(f"the range of these {self.images.dtype} images is not fitted yet: call `images.fit_range(train_indices)` first, "
+        raise ValueError(f"the range of these {self.images.dtype} images is not fitted yet: call "
+            "`images.fit_range(train_indices)` first, "
                          "which takes it from training images alone, or `images.with_range(low, high)`")
     lo, hi = (np.asarray(v)[..., None, None] for v in self.value_range)
     idx = idx if isinstance(idx, slice) else np.atleast_1d(np.asarray(idx))
@@ -157,7 +165,8 @@ def subset(
     idx = np.arange(len(self))[idx if isinstance(idx, slice) else np.asarray(idx)]
     pick = lambda t: tuple(t[i] for i in idx)
     truth = None if self.truth is None else {k: v[idx] for k, v in self.truth.items()}
-    return replace(self, images=self.images[idx], labels=self.labels[idx], ids=pick(self.ids), groups=pick(self.groups), truth=truth)
+    return replace(self, images=self.images[idx], labels=self.labels[idx], ids=pick(self.ids), groups=pick(self.groups),
+        truth=truth)
 
 # %% ../../nbs/data/images.ipynb #0405dc23
 @patch
@@ -166,12 +175,16 @@ def without(
     *names:str, # classes to leave out
 )->ImageSet:
     "The set without some classes; the others are numbered anew."
-    if gone := set(names) - set(self.class_names): raise ValueError(f"no class {sorted(gone)} in this set: it has {self.class_names}")
+    if gone := set(names) - set(self.class_names):
+        raise ValueError(f"no class {sorted(gone)} in this set: it has {self.class_names}")
     keep = [k for k, n in enumerate(self.class_names) if n not in names]
-    if len(keep) < 2: raise ValueError(f"only {[self.class_names[k] for k in keep]} would be left without {names}: to classify, at least two classes are needed")
+    if len(keep) < 2:
+        raise ValueError(f"only {[self.class_names[k] for k in keep]} would be left without {names}: to classify, at "
+            "least two classes are needed")
     new = {k: i for i, k in enumerate(keep)}
     part = self.subset(np.isin(self.labels, keep))
-    return replace(part, labels=np.array([new[k] for k in part.labels]), class_names=tuple(self.class_names[k] for k in keep))
+    return replace(part, labels=np.array([new[k] for k in part.labels]),
+        class_names=tuple(self.class_names[k] for k in keep))
 
 def _keep_hashes(old, new):
     if '_content' in old.__dict__: object.__setattr__(new, '_content', old._content)
@@ -218,7 +231,9 @@ def fit_range(
     return _keep_hashes(self, replace(self, value_range=low_high, meta=self.meta | note))
 
 # %% ../../nbs/data/images.ipynb #e9a6be88
-def _hashes(images): return tuple(hashlib.sha256(str((x.shape, x.dtype.name)).encode() + np.ascontiguousarray(x).tobytes()).hexdigest() for x in images)
+def _hashes(images):
+    return tuple(hashlib.sha256(str((x.shape, x.dtype.name)).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
+        for x in images)
 
 @patch
 def content_hashes(self:ImageSet)->tuple[str, ...]:
@@ -444,7 +459,8 @@ def _on_ground(
 
 # %% ../../nbs/data/images.ipynb #2740f3ff
 OURS = ('oddly typed:', 'truncated:', 'empty:', 'too large:', 'unreadable:')
-CUT = ('truncat', 'reshape', 'eof', 'end of file', 'incomplete', 'no data left', 'fully written', 'failed to read', 'too small')
+CUT = ('truncat', 'reshape', 'eof', 'end of file', 'incomplete', 'no data left', 'fully written', 'failed to read',
+    'too small')
 
 def _open(
     path, # an image file
@@ -474,7 +490,8 @@ def open_image(
     channels:tuple|str=(), # names of its channels or planes, as a tuple or with commas; () reads grey and RGB alone
     ground:str='white', # what transparent pixels are laid on: 'white' or 'black'
 )->np.ndarray: # (C, H, W), uint8, uint16 or float32
-    "Read one image in its native type, upright, channels first, without alpha; a ValueError says what is wrong with it."
+    """Read one image in its native type, upright, channels first, without alpha; a ValueError says what is wrong
+    with it."""
     names = tuple(c.strip() for c in channels.split(',') if c.strip()) if isinstance(channels, str) else tuple(channels)
     x, _ = _open(path, names, ground)
     _check_meaning(x, names)
@@ -499,12 +516,15 @@ class BadImages(ValueError):
         where:str='', # the folder's or file's name
     ):
         self.problems, self.total, self.where = tuple(sorted(problems)), total, where
-        super().__init__(report(self.problems, total, where) + "\nRepair or remove them, or pass on_bad='skip' to leave them out.")
+        super().__init__(report(self.problems, total, where)
+            + "\nRepair or remove them, or pass on_bad='skip' to leave them out.")
 
 # %% ../../nbs/data/images.ipynb #fa674a6c
 EXPECTED = {
-    'oddly typed': "grey or RGB images of uint8, uint16 or float values, all of one type (channels=1 or 3 converts grey and RGB; channels='name,name,…' names a stack's)",
-    'wrongly sized': 'at least 8 × 8 pixels, the longest side half to twice the median, the sides within 1 : 2 (size= resizes all)',
+    'oddly typed': "grey or RGB images of uint8, uint16 or float values, all of one type (channels=1 or 3 converts "
+    "grey and RGB; channels='name,name,…' names a stack's)",
+    'wrongly sized': 'at least 8 × 8 pixels, the longest side half to twice the median, the sides within 1 : 2 (size= '
+    'resizes all)',
     'empty': 'a file with an image in which not all pixels are equal',
     'too large': f'at most {MOST_BYTES >> 20} MB when decoded; cut the cells out of a larger picture',
     'outside': 'files in the folder itself; SPARSEATTNNET_OUTSIDE names other folders that may be read',
@@ -1165,7 +1185,8 @@ def to_channels(
 )->np.ndarray: # (channels, H, W), same type
     "Grey to RGB by repetition, RGB to grey by BT.601 luma; a ValueError for any other number of channels."
     if len(x) not in (1, 3) or channels not in (1, 3):
-        raise ValueError(f"oddly typed: {len(x)} channels to {channels}: grey and RGB alone are converted into each other")
+        raise ValueError(f"oddly typed: {len(x)} channels to {channels}: grey and RGB alone are converted into each "
+            "other")
     if len(x) == channels: return x
     if channels == 3: return np.repeat(x, 3, 0)
     y = np.tensordot(np.array([.299, .587, .114], np.float32), x, 1)[None]
@@ -1180,9 +1201,12 @@ def resized(
     "The same images at size × size pixels; the pixel size follows, or is dropped where the sides change differently."
     _, h, w = self.shape
     if (h, w) == (size, size): return self
-    if self.truth: raise ValueError(f"a set with truth {sorted(self.truth)} is not resized: ask the simulator for another size, or drop the truth")
+    if self.truth:
+        raise ValueError(f"a set with truth {sorted(self.truth)} is not resized: ask the simulator for another size, "
+            "or drop the truth")
     um = self.pixel_um*h/size if self.pixel_um and h == w else None
-    return replace(self, images=np.stack([resize_image(x, (size, size)) for x in self.images]), pixel_um=um, meta=self.meta | {'resized_from': [h, w]})
+    return replace(self, images=np.stack([resize_image(x, (size, size)) for x in self.images]), pixel_um=um,
+        meta=self.meta | {'resized_from': [h, w]})
 
 # %% ../../nbs/data/images.ipynb #19630c23
 def _most(values): return max(Counter(values).items(), key=lambda kv: (kv[1], str(kv[0])))[0]
@@ -1193,7 +1217,8 @@ def _odd_types(got, channels):
     if channels == 'auto':
         c = _most(len(x) for _, x in got)
         kind = {1: 'grey', 3: 'RGB'}
-        odd |= {r.id: f"oddly typed: {kind[len(x)]} among {kind[c]} images" for r, x in got if len(x) != c and r.id not in odd}
+        odd |= {r.id: f"oddly typed: {kind[len(x)]} among {kind[c]} images" for r,
+            x in got if len(x) != c and r.id not in odd}
     return [ImageProblem(*o) for o in odd.items()]
 
 def _target_size(shapes):
@@ -1207,7 +1232,8 @@ def _odd_sizes(got):
     if len(set(shapes)) < 2: return []
     side, want = np.median([max(s) for s in shapes]), _target_size(shapes)
     ok = lambda s: s == want or (side/2 <= max(s) <= 2*side and max(s) <= 2*min(s))
-    return [ImageProblem(r.id, f"wrongly sized: {x.shape[1]} × {x.shape[2]} pixels; the median longest side is {side:g}") for r, x in got if not ok(x.shape[1:])]
+    return ([ImageProblem(r.id, f"wrongly sized: {x.shape[1]} × {x.shape[2]} pixels; the median longest side is "
+        f"{side:g}") for r, x in got if not ok(x.shape[1:])])
 
 # %% ../../nbs/data/images.ipynb #fc3be2e6
 def _one_size(got, size):
@@ -1217,9 +1243,12 @@ def _one_size(got, size):
     note = dict(sizes={f'{h} × {w}': n for (h, w), n in sorted(Counter(shapes).items())}, resized=changed)
     scales = {n/w for s in shapes for n, w in zip(s, want)}
     if changed and not size:
-        log.info(f"{changed} of {len(got)} images resized to {want[0]} × {want[1]} pixels: they came in {len(set(shapes))} sizes, "
-              f"{' × '.join(map(str, min(shapes)))} to {' × '.join(map(str, max(shapes)))}, and were scaled {1/max(scales):.2f} to {1/min(scales):.2f} times")
-    return [(r, resize_image(x, want)) for r, x in got], note | dict(pixel_scale=scales.pop() if len(scales) == 1 else None)
+        log.info(f"{changed} of {len(got)} images resized to {want[0]} × {want[1]} pixels: they came in "
+            f"{len(set(shapes))} sizes, "
+              f"{' × '.join(map(str, min(shapes)))} to {' × '.join(map(str, max(shapes)))}, and were scaled "
+              f"{1/max(scales):.2f} to {1/min(scales):.2f} times")
+    return [(r, resize_image(x, want)) for r, x in got], note | dict(pixel_scale=scales.pop() if len(scales) == 1
+        else None)
 
 def _read_all(rows, size, plan, progress):
     from tqdm.auto import tqdm
@@ -1250,15 +1279,19 @@ def _settle(got, problems, names, total, where, size, on_bad, channels):
         odd = {p.path for p in problems}
         got = [(r, x) for r, x in got if r.id not in odd]
     if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
-    if problems: log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
+    if problems:
+        log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     gone = set(names) - {r.label for r, _ in got}
-    if gone: raise ValueError(f"no usable image is left of {sorted(gone)} in {where}: repair its images or pass drop_classes='{','.join(sorted(gone))}'")
+    if gone:
+        raise ValueError(f"no usable image is left of {sorted(gone)} in {where}: repair its images or pass "
+            f"drop_classes='{','.join(sorted(gone))}'")
     got, note = _one_size(got, size)
     if isinstance(channels, tuple): note |= dict(channel_names=channels)
     return got, note | dict(left_out=[list(p) for p in sorted(problems)])
 
 def _check_choices(size, on_bad, channels):
-    if size is not None and (not isinstance(size, (int, np.integer)) or size < 8): raise ValueError(f"size={size!r}: expected None (as they come) or an integer of at least 8 pixels")
+    if size is not None and (not isinstance(size, (int, np.integer)) or size < 8):
+        raise ValueError(f"size={size!r}: expected None (as they come) or an integer of at least 8 pixels")
     if on_bad not in ('stop', 'skip'): raise ValueError(f"on_bad={on_bad!r}: expected 'stop' or 'skip'")
     return _asked_channels(channels)
 
@@ -1305,7 +1338,8 @@ def _plan(folder, channels, ground):
     found = [c for c in names if (root/c).is_dir()]
     absent = ', '.join(c for c in names if c not in found)
     if found and absent:
-        raise FileNotFoundError(f"channels='{','.join(names)}': '{root.name}' has a folder {', '.join(found)}, but none "
+        raise FileNotFoundError(
+            f"channels='{','.join(names)}': '{root.name}' has a folder {', '.join(found)}, but none "
                                 f"called {absent}; it holds {sorted(d.name for d in root.iterdir() if d.is_dir())}")
     return _Plan(channels, tuple(root/c for c in found), ground)
 
@@ -1323,7 +1357,8 @@ def _table_of_channels(folder, plan, labels_csv, how):
     named = Path(labels_csv) if labels_csv else next((f for f in beside if f.name.lower() == 'labels.csv'), None)
     table = folder if folder.is_file() else named if named is None or named.exists() else root/named
     if table is None:
-        if beside: log.info(f"Not read: {', '.join(sorted(f.name for f in beside))}. A table beside channel folders is called "
+        if beside:
+            log.info(f"Not read: {', '.join(sorted(f.name for f in beside))}. A table beside channel folders is called "
                          "labels.csv, or named with labels_csv=.")
         return None
     rows, problems, note = list_images(plan.folders[0], table, *how)
@@ -1350,7 +1385,8 @@ def _list_channels(
     for name, d in zip(others, rest):
         if not any(f.is_dir() or f.suffix.lower() == '.csv' for f in d.iterdir()): continue
         theirs, bad, more = list_images(d, None, *how)
-        for kind, left in more.get('unread', {}).items(): note['unread'][kind] = note['unread'].get(kind, []) + [f'{name}/{f}' for f in left]
+        for kind, left in more.get('unread', {}).items():
+            note['unread'][kind] = note['unread'].get(kind, []) + [f'{name}/{f}' for f in left]
         problems += [ImageProblem(f'{name}/{p.path}', p.reason) for p in bad]
         for r in theirs:
             if r.id not in known: odd[r.id] = f"missing: it lies in channel '{name}', but not in '{first}'"
@@ -1394,7 +1430,8 @@ def _meant(got, channels):
         except ValueError as e: problems.append(ImageProblem(r.id, str(e)))
         else: kept.append((r, to_channels(x, channels) if isinstance(channels, int) else x))
         guessed += channels == 'auto' and len(x) == 3 and r.path.suffix.lower() in ('.npy', '.npz')
-    if guessed: log.info(f"The three channels of {guessed} arrays are taken for red, green, blue, which NumPy files do not "
+    if guessed:
+        log.info(f"The three channels of {guessed} arrays are taken for red, green, blue, which NumPy files do not "
                       f"say: channels='{','.join(RGB)}' confirms it, other names keep them apart.")
     return kept, problems
 
@@ -1403,11 +1440,14 @@ def _to_set(got, names, note, about):
     x, channels = np.stack([x for _, x in got]), note.pop('channel_names', ())
     if x.shape[1] == 3 and channels in ((), RGB) and all((y == y[:1]).all() for y in x):
         note['equal_channels'] = True
-        log.info("All three channels are equal in every image: channels=1 reads the same pictures as grey ones, in a third of the memory.")
+        log.info("All three channels are equal in every image: channels=1 reads the same pictures as grey ones, in a "
+            "third of the memory.")
     label, scale = {n: i for i, n in enumerate(names)}, note.pop('pixel_scale')
     if about.get('pixel_um') and scale != 1:
         about['pixel_um'] = scale and about['pixel_um']*scale
-        if not scale: log.info("The pixel size is dropped: the images were resized by different factors, so one number no longer fits all.")
+        if not scale:
+            log.info("The pixel size is dropped: the images were resized by different factors, so one number no longer "
+                "fits all.")
     about = dict(meta=note, channel_names=channels) | about
     rows = [r for r, _ in got]
     return ImageSet(x, [label[r.label] for r in rows], [r.id for r in rows], [r.group for r in rows], names, **about)
@@ -1435,7 +1475,8 @@ def read_images(
     folder, how = Path(folder), dict(size=size, on_bad=on_bad, channels=channels)
     plan, about = _plan(folder, channels, ground), _asked_modality(modality, channels) | about
     if folder.suffix.lower() == '.npz': return read_npz(folder, only=only, drop_classes=drop_classes, **how, **about)
-    rows, problems, note = _list_channels(folder, plan, labels_csv, (group_column or (None if group_pattern else ''), known_classes))
+    rows, problems, note = _list_channels(folder, plan, labels_csv,
+        (group_column or (None if group_pattern else ''), known_classes))
     where = f"'{_shown(folder.name or folder.resolve().name)}'"
     said, about = _say(note, where), {'source': f"real images read from the folder {where}"} | about
     rows, problems, names = _choose(rows, problems, only, drop_classes, where)

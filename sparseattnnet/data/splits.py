@@ -102,11 +102,13 @@ def save(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol], seed=self.seed, meta=self.meta,
+    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol],
+        seed=self.seed, meta=self.meta,
                                     **{p: getattr(self, p) for p in PARTS}), indent=1), encoding='utf-8')
     os.replace(part, path)
     return path
 
+# %% ../../nbs/data/splits.ipynb #e8e48b5f
 @patch(cls_method=True)
 def load(
     cls:Split,
@@ -114,12 +116,16 @@ def load(
 )->Split:
     "Read a split; a file whose content no longer gives its hash is refused."
     try: d = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as e: raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
     if not isinstance(d, dict): raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
-    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d): raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d):
+        raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
     _check_parts(d, Path(path).name)
     s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
-    if s.hash != d['hash']: raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it claims {str(d['hash'])[:12]}; make the split again")
+    if s.hash != d['hash']:
+        raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it "
+            f"claims {str(d['hash'])[:12]}; make the split again")
     return s
 
 # %% ../../nbs/data/splits.ipynb #c3556a3a

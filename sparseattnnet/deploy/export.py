@@ -26,7 +26,8 @@ from ..package import needs
 from .fold import EPS, _double, fold_norm, plan_head
 from ..learn import records as R
 from ..method.coarse import cell_index
-from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording, without_autocast
+from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording
+from ..method.pixels import without_autocast
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.sampler import dither_noise
 
@@ -39,7 +40,8 @@ class _Layer(nn.Module): # a weight and a bias; `torch.compile` can't look into 
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
 class FoldedNet(nn.Module):
-    "A trained SparseAttnNet for one size of images and one k, with all constants folded: images to logits and selected pixels."
+    """A trained SparseAttnNet for one size of images and one k, with all constants folded: images to logits and
+    selected pixels."""
     def __init__(self,
         model:SparseAttnNet, # a trained model
         H:int, # image height, px
@@ -47,14 +49,18 @@ class FoldedNet(nn.Module):
         k:int, # pixels to select
     ):
         super().__init__()
-        if model.config.select != 'learned': raise ValueError(f"select={model.config.select!r} is a control for ablations: only 'learned' is exported")
-        if k % 1 or not 1 <= k <= H*W: raise ValueError(f"k={k} for images of {H}×{W}: expected a whole number, 1 ≤ k ≤ {H*W}")
+        if model.config.select != 'learned':
+            raise ValueError(f"select={model.config.select!r} is a control for ablations: only 'learned' is exported")
+        if k % 1 or not 1 <= k <= H*W:
+            raise ValueError(f"k={k} for images of {H}×{W}: expected a whole number, 1 ≤ k ≤ {H*W}")
         c, net = model.config, model.coarse
-        self.config, self.H, self.W, self.k, self.cell, self.relu, self.eps = c, H, W, int(k), net.stride, len(net.head) > 1, float(EPS)
+        self.config, self.H, self.W, self.k, self.cell, self.relu, self.eps = c, H, W, int(k), net.stride, len(
+            net.head) > 1, float(EPS)
         layers = [*zip(net.conv[::3], net.conv[1::3]), (net.head[0], net.head[1] if self.relu else None)]
         self.how = [(l.kernel_size[0]//2, l.stride[0], l.groups) for l, _ in layers]
         self.layers = nn.ModuleList(_Layer(*map(_tensor, fold_norm(*l))) for l in layers)
-        for n, a in zip(('hidden', 'hidden_bias', 'skip', 'out', 'out_bias'), plan_head(model)): self.register_buffer(n, _tensor(a))
+        for n, a in zip(('hidden', 'hidden_bias', 'skip', 'out', 'out_bias'), plan_head(model)):
+            self.register_buffer(n, _tensor(a))
         if c.use_fine: self._fold_fine(model)
 
 # %% ../../nbs/deploy/export.ipynb #e95ccd8c
@@ -64,19 +70,23 @@ def _fold_fine(self:FoldedNet, model):
     to_k, (w1, b1), (w2, b2) = _double(fine.to_k.weight), fold_norm(first), fold_norm(second)
     xy = pixel_grid(self.H, self.W, dtype=torch.float64).numpy()
     cls = _double(fine.cls)
-    for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2, b2=to_k @ b2,
-        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads, luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
+    for n, a in dict(xy=xy, waves=np.concatenate([np.sin(np.pi*xy), np.cos(np.pi*xy)], 1), w1=w1, b1=b1, w2=to_k @ w2,
+        b2=to_k @ b2,
+        at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads,
+        luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
     self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
     if c.dither: self.register_buffer('noise', dither_noise(self.H, self.W).clone())
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e
-TENSORRT_K, HEAP = 3840, .725 # largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power
+# largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power
+TENSORRT_K, HEAP = 3840, .725
 
 def asked_pixels(
     k:int, # pixels to select
     n:int, # pixels of the image
 )->int: # k, or somewhat more
-    "What a file asks TopK for: enough to be spared the heap where that is at most twice as many, and not too many for TensorRT."
+    """What a file asks TopK for: enough to be spared the heap where that is at most twice as many, and not too many
+    for TensorRT."""
     enough = math.ceil(n**HEAP)
     return enough if k < enough <= min(2*k, TENSORRT_K) else k
 
@@ -144,12 +154,15 @@ def _classify(self:FoldedNet, parts, features): # logits (B, classes)
 @patch
 def _check(self:FoldedNet, x):
     check_images(x, self.config.channels, values=True)
-    if tuple(x.shape[2:]) != (self.H, self.W): raise ValueError(f"images of {x.shape[2]}×{x.shape[3]} pixels: this network was made for {self.H}×{self.W}; make one for that size")
+    if tuple(x.shape[2:]) != (self.H, self.W):
+        raise ValueError(f"images of {x.shape[2]}×{x.shape[3]} pixels: this network was made for {self.H}×{self.W}; "
+            "make one for that size")
 
 @patch
 def _map(self:FoldedNet, x): # coarse features, scores of all pixels
     head = self.layers[-1]
-    for l, (p, stride, groups) in zip(self.layers[:-1], self.how): x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, l.weight, l.bias, stride, 0, 1, groups).relu()
+    for l, (p, stride, groups) in zip(self.layers[:-1], self.how):
+        x = F.conv2d(F.pad(x, (p,)*4, 'reflect') if p else x, l.weight, l.bias, stride, 0, 1, groups).relu()
     m = F.conv2d(x, head.weight, head.bias)
     m = m.relu() if self.relu else m
     if self.config.coarse_up == 'shuffle': m = F.pixel_shuffle(m, self.cell)
@@ -160,10 +173,12 @@ def _map(self:FoldedNet, x): # coarse features, scores of all pixels
 def forward(self:FoldedNet,
     x:Tensor, # (B, C, H, W) in [0, 1]
 )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), best first; (B, 0) without a fine branch
-    "Logits of a batch, and the pixels they were read from; ValueError for images that do not fit, unless torch records the network."
+    """Logits of a batch, and the pixels they were read from; ValueError for images that do not fit, unless torch
+    records the network."""
     if not recording(x): self._check(x)
     with without_autocast(x): features, scores = self._map(x)
-    idx, parts = self._read(x, features, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0], dtype=torch.int64), [])
+    idx, parts = self._read(x, features, scores) if self.config.use_fine else (torch.zeros_like(scores[:, :0],
+        dtype=torch.int64), [])
     return self._classify(parts, features), idx
 
 # %% ../../nbs/deploy/export.ipynb #7a17ebce
@@ -180,7 +195,8 @@ def trial_images(
     for i in range(n):
         noise = rng.random((channels, H, W))
         disc = (x - W*rng.uniform(.3, .7))**2 + (y - H*rng.uniform(.3, .7))**2 < (min(H, W)*rng.uniform(.1, .4))**2
-        out[i] = (noise, np.floor(8*noise)/8, np.where(disc, noise, .2), (x//(1 + i % 7) % 2)*noise.mean(), np.full_like(noise, noise[0, 0, 0]))[i % 5]
+        out[i] = (noise, np.floor(8*noise)/8, np.where(disc, noise, .2), (x//(1 + i % 7) % 2)*noise.mean(),
+            np.full_like(noise, noise[0, 0, 0]))[i % 5]
     return out
 
 # %% ../../nbs/deploy/export.ipynb #464ef7ba
@@ -192,7 +208,8 @@ session = onnxruntime.InferenceSession(str(here/card['file']), providers=['CPUEx
 def classify(images):
     "images: float32 (B, C, H, W), scaled to [0, 1] from card['value_range']"
     low, high = np.min(images), np.max(images)
-    if not (low >= -.001 and high <= 1.001): raise ValueError(f"images reach from {low:g} to {high:g}: expected [0, 1]; scale them from {card['value_range']}")
+    if not (low >= -.001 and high <= 1.001):
+        raise ValueError(f"images reach from {low:g} to {high:g}: expected [0, 1]; scale them from {card['value_range']}")
     logits, pixels = session.run(None, {'images': images.astype(np.float32)})
     p = np.exp(logits - logits.max(1, keepdims=True))
     return p/p.sum(1, keepdims=True), logits
@@ -213,7 +230,7 @@ def parity(
     model:SparseAttnNet, # the model
     k:int, # pixels it selects
     x:np.ndarray, # float32 (n, C, H, W)
-)->dict: # images, same_pixels, largest (difference of a logit with the same pixels), slack (of the scores of other pixels)
+)->dict: # images, same_pixels, largest (difference of a logit at equal pixels), slack (of other scores)
     "Compare a file with the model, image by image."
     out = dict(images=len(x), same_pixels=0, largest=0., slack=0.)
     for i in range(0, len(x), 32):
@@ -234,12 +251,14 @@ def _write_onnx(net, path, channels, opset):
     needs('onnxruntime', 'export') # which runs the test
     with R.atomic_path(path) as part, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        torch.onnx.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), str(part), input_names=['images'], output_names=['logits', 'pixels'],
+        torch.onnx.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), str(part), input_names=['images'],
+            output_names=['logits', 'pixels'],
             dynamic_axes={n: {0: 'batch'} for n in ('images', 'logits', 'pixels')}, opset_version=opset, dynamo=False)
 
 def _write_program(net, path, channels):
     with R.atomic_path(path) as part, torch.no_grad():
-        program = torch.export.export(net.eval(), (torch.rand(2, channels, net.H, net.W),), dynamic_shapes=({0: torch.export.Dim('batch')},))
+        program = torch.export.export(net.eval(), (torch.rand(2, channels, net.H, net.W),),
+            dynamic_shapes=({0: torch.export.Dim('batch')},))
         with open(part, 'wb') as f: torch.export.save(program, f)
 
 # %% ../../nbs/deploy/export.ipynb #52b49e0f
@@ -294,7 +313,8 @@ def _describe(file, facts): # written into the file, for whoever has no card
     with R.atomic_path(file) as part: onnx.save(made, str(part))
 
 # %% ../../nbs/deploy/export.ipynb #d26aae17
-READERS = {'onnxruntime': ('model.onnx', _in_onnxruntime), 'openvino': ('model.onnx', _in_openvino), 'torch': ('model.pt2', _in_torch)}
+READERS = {'onnxruntime': ('model.onnx', _in_onnxruntime), 'openvino': ('model.onnx', _in_openvino),
+    'torch': ('model.pt2', _in_torch)}
 
 def check_files(
     folder:Path, # where the files are
@@ -307,7 +327,9 @@ def check_files(
     for name, (file, reader) in READERS.items():
         if (folder/file).exists() and find_spec(name):
             f = found[name] = parity(reader(folder/file), model, k, x)
-            if f['largest'] > TOLERANCE or f['slack'] > TOLERANCE: raise ExportFailed(f"{folder/file} in {name} differs from the model by {f['largest']:.2g} in a logit and {f['slack']:.2g} in a score: expected at most {TOLERANCE:g}")
+            if f['largest'] > TOLERANCE or f['slack'] > TOLERANCE:
+                raise ExportFailed(f"{folder/file} in {name} differs from the model by {f['largest']:.2g} in a logit "
+                    f"and {f['slack']:.2g} in a score: expected at most {TOLERANCE:g}")
     return found
 
 # %% ../../nbs/deploy/export.ipynb #dddd40ba
@@ -321,15 +343,21 @@ def export_onnx(
     program:bool=False, # write model.pt2 too, for torch.export.load
     int8:np.ndarray|None=None, # float32 (n, C, H, W) in [0, 1], real images: write model.int8.onnx too
 )->dict: # the card
-    "Write model, card, test and script, and run them. Raises ExportFailed where a file does not do what the model does."
+    """Write model, card, test and script, and run them. Raises ExportFailed where a file does not do what the model
+    does."""
     weights, card = R.load_checkpoint(run)
-    if 'preset' not in card['config']: raise ValueError(f"{run}: a checkpoint of {card['config'].get('name', 'another model')}; SparseAttnNet is exported here")
+    if 'preset' not in card['config']:
+        raise ValueError(f"{run}: a checkpoint of {card['config'].get('name', 'another model')}; SparseAttnNet is "
+            "exported here")
     model, folder = SparseAttnNet(config_from_dict(card['config'])).eval(), Path(folder).expanduser().absolute()
     model.load_state_dict(weights)
-    if folder.exists() and not folder.is_dir(): raise ValueError(f"{folder} is a file: name a folder for model.onnx and what goes with it, it is made where there is none")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder for model.onnx and what goes with it, it is made where "
+            "there is none")
     (H, W), C = size or card['size'], model.config.channels
     if k is None: k = card['k'] if [H, W] == list(card.get('size', ())) else model.default_k(H, W)
-    if k > TENSORRT_K: warnings.warn(f"k={k}: TensorRT's TopK takes at most {TENSORRT_K:,}; choose a smaller k for that engine")
+    if k > TENSORRT_K:
+        warnings.warn(f"k={k}: TensorRT's TopK takes at most {TENSORRT_K:,}; choose a smaller k for that engine")
     net = FoldedNet(model, H, W, k)
     for old in ('model.pt2', 'model.int8.onnx'): (folder/old).unlink(missing_ok=True)
     _write_onnx(net, folder/'model.onnx', C, opset)
@@ -348,13 +376,18 @@ def _finish_export(folder, model, card, shape, k, opset, found, small):
         with open(part, 'wb') as f: np.savez_compressed(f, images=images, logits=logits)
     with R.atomic_path(folder/'run.py') as part: part.write_text(SCRIPT, encoding='utf-8')
     keep = ('class_names', 'value_range', 'unit', 'pixel_um', 'simulated', 'run_id')
-    program = dict(program='model.pt2', program_sha256=R.sha256_file(folder/'model.pt2')) if (folder/'model.pt2').exists() else {}
+    program = dict(program='model.pt2', program_sha256=R.sha256_file(folder/'model.pt2')) if (
+        folder/'model.pt2').exists() else {}
     out = {n: card.get(n) for n in keep} | dict(expects=facts['expects']) | program | small
-    out |= dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'], shape=list(shape), k=k, opset=opset,
-        tolerance=TOLERANCE, checked=found, versions=dict(sparseattnnet=sparseattnnet.__version__) | {n: version(n) for n in READERS if find_spec(n)})
+    out |= dict(file='model.onnx', sha256=R.sha256_file(folder/'model.onnx'), weights_sha256=card['sha256'],
+        shape=list(shape), k=k, opset=opset,
+        tolerance=TOLERANCE, checked=found, versions=dict(sparseattnnet=sparseattnnet.__version__)
+        | {n: version(n) for n in READERS if find_spec(n)})
     R.write_json(folder/'card.json', out)
-    p = subprocess.run([sys.executable, '-I', str(folder/'run.py')], capture_output=True, encoding='utf-8', errors='replace')
-    if p.returncode: raise ExportFailed(f"{folder}/run.py ended with status {p.returncode}: {(p.stdout + p.stderr).strip()[-500:]}")
+    p = subprocess.run([sys.executable, '-I', str(folder/'run.py')], capture_output=True, encoding='utf-8',
+        errors='replace')
+    if p.returncode:
+        raise ExportFailed(f"{folder}/run.py ended with status {p.returncode}: {(p.stdout + p.stderr).strip()[-500:]}")
     return out
 
 # %% ../../nbs/deploy/export.ipynb #ff179d95
@@ -369,7 +402,9 @@ def quantise_onnx(
     "Write an ONNX file whose convolutions, or all products, are in 8-bit whole numbers."
     onnx, Q = needs('onnx', 'export'), needs('onnxruntime.quantization', 'export')
     if what not in QUANTISED: raise ValueError(f"what={what!r}: choose one of {', '.join(map(repr, QUANTISED))}")
-    if np.ndim(x) != 4 or not len(x): raise ValueError(f"images of shape {np.shape(x)}: expected (n, C, H, W), real images by which to set the limits")
+    if np.ndim(x) != 4 or not len(x):
+        raise ValueError(f"images of shape {np.shape(x)}: expected (n, C, H, W), real images "
+            "by which to set the limits")
     low, high = np.min(x), np.max(x)
     if not (low >= -NEAR and high <= 1 + NEAR): raise ValueError(out_of_range(low, high))
     class Images(Q.CalibrationDataReader):
@@ -380,20 +415,26 @@ def quantise_onnx(
         Q.shape_inference.quant_pre_process(str(source), ready := str(Path(d)/'ready.onnx'), skip_symbolic_shape=True)
         graph = onnx.load(ready).graph
         fixed = {t.name for t in graph.initializer} # a product with a bias that is computed stays as it is
-        named = lambda *kinds: [n.name for n in graph.node if n.op_type in kinds and (n.op_type != 'Gemm' or n.input[-1] in fixed)]
-        Q.quantize_static(ready, str(part), Images(), quant_format=Q.QuantFormat.QDQ, per_channel=True, weight_type=Q.QuantType.QInt8, activation_type=Q.QuantType.QUInt8,
+        named = lambda *kinds: [n.name for n in graph.node if n.op_type in kinds
+            and (n.op_type != 'Gemm' or n.input[-1] in fixed)]
+        Q.quantize_static(ready, str(part), Images(), quant_format=Q.QuantFormat.QDQ, per_channel=True,
+            weight_type=Q.QuantType.QInt8, activation_type=Q.QuantType.QUInt8,
             nodes_to_quantize=named('Conv')[1:-1] if what == 'convolutions' else named('Conv', 'MatMul', 'Gemm'))
 
 # %% ../../nbs/deploy/export.ipynb #1e944f8d
 def _add_int8(folder, x, shape): # what the card says about the 8-bit file
     x = np.asarray(x, np.float32)
-    if x.ndim != 4 or x.shape[1:] != tuple(shape) or len(x) < 2: raise ValueError(f"int8: images of shape {x.shape}: expected (n, {', '.join(map(str, shape))}) with n of at least 2, better some hundred")
+    if x.ndim != 4 or x.shape[1:] != tuple(shape) or len(x) < 2:
+        raise ValueError(f"int8: images of shape {x.shape}: expected (n, {', '.join(map(str, shape))}) with n of at "
+            "least 2, better some hundred")
     file = folder/'model.int8.onnx'
     quantise_onnx(folder/'model.onnx', file, x[::2])
     judges = x[1::2]
-    both = [np.concatenate([run(judges[i:i + 32])[0] for i in range(0, len(judges), 32)]) for run in (_in_onnxruntime(folder/'model.onnx'), _in_onnxruntime(file))]
+    both = [np.concatenate([run(judges[i:i + 32])[0] for i in range(0, len(judges), 32)])
+        for run in (_in_onnxruntime(folder/'model.onnx'), _in_onnxruntime(file))]
     same = float((both[0].argmax(1) == both[1].argmax(1)).mean())
     if same < KEPT:
         file.unlink()
-        raise ExportFailed(f"int8: {same:.1%} of {len(both[0])} images keep their class: expected at least {KEPT:.0%}; use model.onnx, which is there")
+        raise ExportFailed(f"int8: {same:.1%} of {len(both[0])} images keep their class: expected at least {KEPT:.0%}; "
+            "use model.onnx, which is there")
     return dict(file=file.name, sha256=R.sha256_file(file), same_class=same, judged_on=len(both[0]))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LINE_S', 'epoch_seed', 'epoch_batches', 'own_seed', 'training_batch', 'loss_parts', 'one_cycle', 'update_ema',
-           'predict', 'Progress', 'keep_memory', 'NonFiniteLoss', 'draw_k', 'make_k_scheduler', 'fit']
+           'predict', 'Progress', 'keep_memory', 'NonFiniteLoss', 'draw_k', 'Step', 'make_k_scheduler', 'fit']
 
 # %% ../../nbs/learn/11_loop.ipynb #bef8ff74
 import dataclasses
@@ -42,7 +42,8 @@ def epoch_batches(
     seed:int, # the run's seed
     epoch:int, # epoch, from 0
 )->list[np.ndarray]: # batches of positions
-    "Shuffled batches of one epoch; a last batch of a single image joins the one before (batch normalisation needs two)."
+    """Shuffled batches of one epoch; a last batch of a single image joins the one before (batch normalisation needs
+    two)."""
     order = np.random.default_rng(epoch_seed(seed, epoch)).permutation(index)
     cut = [order[i:i + batch_size] for i in range(0, len(order), batch_size)]
     if len(cut) > 1 and len(cut[-1]) == 1: cut[-2:] = [np.concatenate(cut[-2:])]
@@ -79,7 +80,8 @@ def loss_parts(
     config:SparseAttnConfig|None=None, # the method's configuration; None for a baseline
 )->tuple[dict[str, Tensor], dict[str, float], dict[str, float]]: # parts, their weights, what else was counted
     "The parts of Eq. 20 for one batch, their weights λ, and counts worth logging."
-    if config is None: return {'cross_entropy': L.weighted_cross_entropy(out.float(), y, alpha)}, {'cross_entropy': 1.}, {}
+    if config is None:
+        return {'cross_entropy': L.weighted_cross_entropy(out.float(), y, alpha)}, {'cross_entropy': 1.}, {}
     c, seen = config, {}
     parts, weights = {'focal': L.focal_loss(out.logits, y, alpha, c.gamma)}, {'focal': 1.}
     if c.contrastive != 'none':
@@ -103,7 +105,8 @@ def one_cycle(
     total:int, # steps of the whole run
     peak:float, # largest learning rate
 )->float: # learning rate of that step
-    "Learning rate that rises linearly from a tenth over the first 15 % of the steps, then falls to zero along a cosine."
+    """Learning rate that rises linearly from a tenth over the first 15 % of the steps, then falls to zero along a
+    cosine."""
     warm = .15*total
     if step < warm: return peak*(.1 + .9*step/warm)
     return peak*.5*(1 + math.cos(math.pi*(step - warm)/(total - warm)))
@@ -216,7 +219,8 @@ def close(self:Progress)->None:
 
 # %% ../../nbs/learn/11_loop.ipynb #5d118124
 def keep_memory()->bool: # True where the C library took the hint
-    "Ask glibc to keep freed blocks for the next step instead of giving them back to the system; speed only, no effect on results."
+    """Ask glibc to keep freed blocks for the next step instead of giving them back to the system; speed only, no
+    effect on results."""
     import ctypes, platform
     if platform.libc_ver()[0] != 'glibc': return False
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -239,28 +243,39 @@ def draw_k(
     return max(2, min(n, round(n*math.exp(low + (high - low)*torch.rand(()).item()))))
 
 # %% ../../nbs/learn/11_loop.ipynb #81270f38
-def _train_epoch(model, mean, opt, batches, labels, alpha, k_sched, k, amp, device, step, progress, ids, rate=None):
-    config, sums, n = getattr(model, 'config', None), {}, 0
-    model.train()
-    for b, x in batches:
-        x, y = x.to(device, memory_format=torch.channels_last), labels[b].to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=amp):
-            out = model(x, draw_k(config, k, x[0, 0].numel())) if config else model(x)
-        parts, weights, seen = loss_parts(_float(out), y, alpha, config)
-        try: loss = L.total_loss(parts, weights)
-        except FloatingPointError as e:
-            raise NonFiniteLoss(f"{e}; images of the batch: {', '.join(ids[i] for i in b)}. Look at these images, or lower lr") from None
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        if rate: _set_rate(opt, rate(step))
-        opt.step()
-        if mean is not None: update_ema(mean, model, mean.decay, step)
-        step, n = step + 1, n + len(b)
-        for name, v in ({'loss': loss} | parts | seen).items(): sums[name] = sums.get(name, 0.) + (v.item() if isinstance(v, Tensor) else v)*len(b)
-        if k_sched and config.k_per == 'batch': k = k_sched.step(loss.item())
-        progress.tick(len(b))
-    return {name: v/n for name, v in sums.items()}, step, k
+@dataclasses.dataclass
+class Step:
+    "One training step: forward pass, loss (Eq. 20), backward pass, update; a call counts one step."
+    model:nn.Module # SparseAttnNet or a baseline, in training mode
+    opt:torch.optim.Optimizer # its optimiser
+    alpha:Tensor # class weights (classes,)
+    mean:nn.Module|None=None # running mean of the model, updated after each step
+    amp:bool=False # bfloat16 where that is safe
+    device:str='cpu' # torch device
+    done:int=0 # steps so far
 
+    def __call__(self,
+        x:Tensor, # images (B, C, H, W)
+        y:Tensor, # labels (B,)
+        k:int|None=None, # pixels to select; None for a baseline
+        rate=None, # number of the step -> learning rate; None leaves it
+    )->dict[str, float]: # 'loss', its parts, and what else was counted
+        "Take one step; FloatingPointError for a loss that is no number."
+        config = getattr(self.model, 'config', None)
+        x, y = x.to(self.device, memory_format=torch.channels_last), y.to(self.device)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.amp):
+            out = self.model(x, draw_k(config, k, x[0, 0].numel())) if config else self.model(x)
+        parts, weights, seen = loss_parts(_float(out), y, self.alpha, config)
+        loss = L.total_loss(parts, weights)
+        self.opt.zero_grad(set_to_none=True)
+        loss.backward()
+        if rate: _set_rate(self.opt, rate(self.done))
+        self.opt.step()
+        if self.mean is not None: update_ema(self.mean, self.model, self.mean.decay, self.done)
+        self.done += 1
+        return {n: v.item() if isinstance(v, Tensor) else v for n, v in ({'loss': loss} | parts | seen).items()}
+
+# %% ../../nbs/learn/11_loop.ipynb #b153ba55
 def _set_rate(opt, lr):
     for g in opt.param_groups: g['lr'] = lr
 
@@ -280,7 +295,8 @@ def make_k_scheduler(
 )->KScheduler: # ready for the first step
     "The k-scheduler of §2.4 for images of H × W, its limits clipped to the image."
     n = H*W
-    return KScheduler(k0=min(k0, n), k_min=min(config.k_min, n) if config.k_share is None else 1, k_max=n, reading=config.k_reading,
+    return KScheduler(k0=min(k0, n), k_min=min(config.k_min, n) if config.k_share is None else 1, k_max=n,
+        reading=config.k_reading,
         delta_k=config.delta_k, lr_k=config.lr_k, beta=config.k_beta, alpha=config.k_alpha)
 
 # %% ../../nbs/learn/11_loop.ipynb #ecad61e7
@@ -309,18 +325,102 @@ def fit(
 class _Run:
     "What `fit` carries from one epoch to the next."
     def __init__(self, model, images, index, recipe, state, device):
-        self.model, self.images, self.index, self.r, self.state, self.device = model.to(device, memory_format=torch.channels_last), images, index, recipe, state, device
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.images, self.index, self.r, self.state, self.device = images, index, recipe, state, device
         config, (_, H, W) = getattr(model, 'config', None), images.shape
         self.labels = torch.as_tensor(images.labels)
         counts = np.bincount(images.labels[index['train']], minlength=len(images.class_names))
-        self.alpha = L.class_weights(torch.as_tensor(counts)).to(device)
+        alpha = L.class_weights(torch.as_tensor(counts)).to(device)
         self.opt = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(self.opt, factor=recipe.factor, patience=recipe.patience)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(self.opt, factor=recipe.factor,
+            patience=recipe.patience)
         self.mean = _mean_of(model, recipe.ema) if recipe.ema else None
         self.k = model.default_k(H, W) if config else None
         self.k_sched = make_k_scheduler(config, H, W, self.k) if config else None
-        self.history, self.best, self.best_score, self.best_epoch, self.best_k, self.step = [], None, -1., 0, self.k, 0
-        self.amp = recipe.amp == 'bf16' or (recipe.amp == 'auto' and torch.device(device).type == 'cuda')
+        self.history, self.best, self.best_score, self.best_epoch, self.best_k = [], None, -1., 0, self.k
+        amp = recipe.amp == 'bf16' or (recipe.amp == 'auto' and torch.device(device).type == 'cuda')
+        self.step = Step(model, self.opt, alpha, self.mean, amp, device)
+
+    @property
+    def judged(self):
+        "The model that is evaluated: the running mean where there is one."
+        return self.model if self.mean is None else self.mean
+
+    def data(self)->str: # fingerprint of images and parts
+        "What a state belongs to."
+        return R.fingerprint([self.images.fingerprint,
+            {p: np.asarray(i).tolist() for p, i in self.index.items() if p != 'test'}])
+
+    def train(self,
+        epoch:int, # number of the epoch, from 0
+        progress:Progress, # counts the images
+    )->dict[str, float]: # mean loss, its parts, and what else was counted, over the images
+        "One pass over the training images; NonFiniteLoss names the images of a batch whose loss is no number."
+        r, sums, n = self.r, {}, 0
+        cut = epoch_batches(self.index['train'], r.batch_size, r.seed, epoch)
+        rate = partial(one_cycle, total=r.epochs*len(cut), peak=r.lr) if r.schedule == 'onecycle' else None
+        self.model.train()
+        for i, b in enumerate(cut):
+            x = training_batch(self.images, b, r, epoch, i)
+            try: seen = self.step(x, self.labels[b], self.k, rate)
+            except FloatingPointError as e:
+                raise NonFiniteLoss(f"{e}; images of the batch: {', '.join(self.images.ids[i] for i in b)}. Look at "
+                    "these images, or lower lr") from None
+            n += len(b)
+            for name, v in seen.items(): sums[name] = sums.get(name, 0.) + v*len(b)
+            if self.k_sched and self.model.config.k_per == 'batch': self.k = self.k_sched.step(seen['loss'])
+            progress.tick(len(b))
+        return {name: v/n for name, v in sums.items()}
+
+    def epoch(self,
+        epoch:int, # number of the epoch, from 0
+        progress:Progress, # counts the images
+    )->str: # one line about it
+        "One pass over the training images, validation, schedulers, state."
+        t0, r = time.time(), self.r
+        with own_seed(epoch_seed(r.seed, epoch)): train = self.train(epoch, progress)
+        probs = predict(self.judged, self.images, self.index['val'], self.k, r.batch_size, self.device, progress.tick)
+        y = self.images.labels[self.index['val']]
+        val = evaluate(probs, y, self.images.class_names)
+        val_loss = float(-np.log(np.clip(probs[np.arange(len(y)), y], 1e-12, 1)).mean())
+        entry = dict(epoch=epoch + 1, k=self.k, lr=self.opt.param_groups[0]['lr'], train=train,
+            val=dict(loss=val_loss, accuracy=val['accuracy'], macro_f1=val['macro_f1']), seconds=round(time.time() - t0, 2))
+        if val['macro_f1'] > self.best_score:
+            self.best, self.best_score = _copy(self.judged), val['macro_f1']
+            self.best_epoch, self.best_k = epoch + 1, self.k
+        self.plateau.step(val_loss)
+        if self.k_sched and self.model.config.k_per == 'epoch': self.k = self.k_sched.step(train['loss'])
+        self.history.append(entry)
+        self.save()
+        return _line(entry, r.epochs)
+
+    def save(self)->None:
+        "Write the state file, if the run keeps one."
+        if self.state is None: return
+        plateau = {n: getattr(self.plateau, n) for n in ('best', 'num_bad_epochs', 'cooldown_counter', 'last_epoch')}
+        kept = {n: getattr(self, n) for n in ('history', 'best_score', 'best_epoch', 'best_k', 'k')}
+        R.save_state(self.state, _pack(self.model, self.mean, self.best, self.opt), kept | dict(
+            recipe=dataclasses.asdict(self.r), data=self.data(), step=self.step.done, plateau=plateau,
+            k_sched=self.k_sched and self.k_sched.state_dict(), lr=self.opt.param_groups[0]['lr']))
+
+    def resume(self)->int: # epochs that are done
+        """Take up the state file, if there is one; raises ValueError if it belongs to another recipe, other images or
+        another split."""
+        if self.state is None or not Path(self.state).exists(): return 0
+        tensors, s = R.load_state(self.state)
+        if s['recipe'] != dataclasses.asdict(self.r):
+            raise ValueError(f"{Path(self.state).name} belongs to another recipe, {s['recipe']}: remove it, or train with "
+                "that recipe")
+        if s['data'] != self.data():
+            raise ValueError(f"{Path(self.state).name} was written with other images or another split: remove it to start "
+                "anew, or give the images that it belongs to")
+        self.best = _unpack(tensors, self.model, self.mean, self.opt)
+        for n in ('history', 'best_score', 'best_epoch', 'best_k', 'k'): setattr(self, n, s[n])
+        self.step.done = s['step']
+        self.plateau.load_state_dict(s['plateau'])
+        for g in self.opt.param_groups: g['lr'] = s['lr']
+        if self.k_sched: self.k_sched.load_state_dict(s['k_sched'])
+        return len(self.history)
 
 # %% ../../nbs/learn/11_loop.ipynb #338b85cd
 def _mean_of(model, decay):
@@ -329,71 +429,10 @@ def _mean_of(model, decay):
     mean.decay = decay
     return mean
 
-@patch(as_prop=True)
-def judged(self:_Run):
-    "The model that is evaluated: the running mean where there is one."
-    return self.model if self.mean is None else self.mean
-
-# %% ../../nbs/learn/11_loop.ipynb #4ed9952b
 def _copy(m): return {n: v.detach().clone() for n, v in m.state_dict().items()}
-
-@patch
-def data(self:_Run)->str: # fingerprint of images and parts
-    "What a state belongs to."
-    return R.fingerprint([self.images.fingerprint, {p: np.asarray(i).tolist() for p, i in self.index.items() if p != 'test'}])
-
-@patch
-def epoch(self:_Run,
-    epoch:int, # number of the epoch, from 0
-    progress:Progress, # counts the images
-)->str: # one line about it
-    "One pass over the training images, validation, schedulers, state."
-    t0, r = time.time(), self.r
-    cut = epoch_batches(self.index['train'], r.batch_size, r.seed, epoch)
-    batches = ((b, training_batch(self.images, b, r, epoch, i)) for i, b in enumerate(cut))
-    rate = partial(one_cycle, total=r.epochs*len(cut), peak=r.lr) if r.schedule == 'onecycle' else None
-    with own_seed(epoch_seed(r.seed, epoch)): train, self.step, self.k = _train_epoch(self.model, self.mean, self.opt, batches, self.labels, self.alpha,
-        self.k_sched, self.k, self.amp, self.device, self.step, progress, self.images.ids, rate)
-    probs = predict(self.judged, self.images, self.index['val'], self.k, r.batch_size, self.device, progress.tick)
-    y = self.images.labels[self.index['val']]
-    val = evaluate(probs, y, self.images.class_names)
-    val_loss = float(-np.log(np.clip(probs[np.arange(len(y)), y], 1e-12, 1)).mean())
-    entry = dict(epoch=epoch + 1, k=self.k, lr=self.opt.param_groups[0]['lr'], train=train,
-        val=dict(loss=val_loss, accuracy=val['accuracy'], macro_f1=val['macro_f1']), seconds=round(time.time() - t0, 2))
-    if val['macro_f1'] > self.best_score:
-        self.best, self.best_score, self.best_epoch, self.best_k = _copy(self.judged), val['macro_f1'], epoch + 1, self.k
-    self.plateau.step(val_loss)
-    if self.k_sched and self.model.config.k_per == 'epoch': self.k = self.k_sched.step(train['loss'])
-    self.history.append(entry)
-    self.save()
-    return _line(entry, r.epochs)
 
 # %% ../../nbs/learn/11_loop.ipynb #7e8383e0
 def _line(e, epochs):
     k = '' if e['k'] is None else f" · k {e['k']}"
-    return f"epoch {e['epoch']}/{epochs} · loss {e['train']['loss']:.3f} · val macro-F1 {e['val']['macro_f1']:.3f}{k} · {e['seconds']:.0f} s"
-
-# %% ../../nbs/learn/11_loop.ipynb #e5981f15
-@patch
-def save(self:_Run)->None:
-    "Write the state file, if the run keeps one."
-    if self.state is None: return
-    plateau = {n: getattr(self.plateau, n) for n in ('best', 'num_bad_epochs', 'cooldown_counter', 'last_epoch')}
-    R.save_state(self.state, _pack(self.model, self.mean, self.best, self.opt), dict(recipe=dataclasses.asdict(self.r), data=self.data(),
-        history=self.history, best_score=self.best_score, best_epoch=self.best_epoch, best_k=self.best_k, k=self.k, step=self.step,
-        plateau=plateau, k_sched=self.k_sched and self.k_sched.state_dict(), lr=self.opt.param_groups[0]['lr']))
-
-# %% ../../nbs/learn/11_loop.ipynb #85ae5849
-@patch
-def resume(self:_Run)->int: # epochs that are done
-    "Take up the state file, if there is one; raises ValueError if it belongs to another recipe, other images or another split."
-    if self.state is None or not Path(self.state).exists(): return 0
-    tensors, s = R.load_state(self.state)
-    if s['recipe'] != dataclasses.asdict(self.r): raise ValueError(f"{Path(self.state).name} belongs to another recipe, {s['recipe']}: remove it, or train with that recipe")
-    if s['data'] != self.data(): raise ValueError(f"{Path(self.state).name} was written with other images or another split: remove it to start anew, or give the images that it belongs to")
-    self.best = _unpack(tensors, self.model, self.mean, self.opt)
-    for n in ('history', 'best_score', 'best_epoch', 'best_k', 'k', 'step'): setattr(self, n, s[n])
-    self.plateau.load_state_dict(s['plateau'])
-    for g in self.opt.param_groups: g['lr'] = s['lr']
-    if self.k_sched: self.k_sched.load_state_dict(s['k_sched'])
-    return len(self.history)
+    return (f"epoch {e['epoch']}/{epochs} · loss {e['train']['loss']:.3f} · val macro-F1 {e['val']['macro_f1']:.3f}{k} "
+        f"· {e['seconds']:.0f} s")

@@ -26,7 +26,8 @@ import sparseattnnet
 def atomic_path(
     path:str|Path, # the file that is to appear; its folder is made where missing
 ):
-    "Yield a temporary path in the same folder; on success it is synced and takes the name `path`, on failure it is removed."
+    """Yield a temporary path in the same folder; on success it is synced and takes the name `path`, on failure it
+    is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
@@ -49,7 +50,9 @@ def _plain(
         raise ValueError(f"{key or 'value'} = {x}: JSON has no such number; mend what made it, or store None")
     if isinstance(x, dict):
         odd = [k for k in x if not isinstance(k, str)]
-        if odd: raise TypeError(f"{key or 'object'}: key {odd[0]!r} is {type(odd[0]).__name__}, expected str, or it reads back changed")
+        if odd:
+            raise TypeError(f"{key or 'object'}: key {odd[0]!r} is {type(odd[0]).__name__}, expected str, or it reads "
+                "back changed")
         return {k: _plain(v, f'{key}.{k}' if key else k) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return [_plain(v, f'{key}[{i}]') for i, v in enumerate(x)]
     if isinstance(x, Path): return x.as_posix()
@@ -61,7 +64,8 @@ def write_json(
     obj, # dict or list of plain values; NumPy scalars and tuples are converted
     indent:int|None=1, # spaces an indentation level; None for one line
 )->Path: # the file
-    "Write JSON atomically; NaN and infinity raise ValueError, tensors and keys that are not text TypeError, naming the key."
+    """Write JSON atomically; NaN and infinity raise ValueError, tensors and keys that are not text TypeError,
+    naming the key."""
     text = json.dumps(_plain(obj), indent=indent, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as part: part.write_text(text + '\n', encoding='utf-8')
     return Path(path)
@@ -110,7 +114,8 @@ def run_id(
 )->str: # readable name, safe as a folder name
     "Name a run, e.g. `opd-sim_sparseattnnet-corrected_quick_strict_s0_1f2e3d4c`."
     if not re.fullmatch('[0-9a-f]{8,}', str(digest)):
-        raise ValueError(f"digest={digest!r}: expected the fingerprint of the configuration, at least 8 hexadecimal digits")
+        raise ValueError(f"digest={digest!r}: expected the fingerprint of the configuration, at least 8 hexadecimal "
+            "digits")
     parts = {'dataset': f"{dataset}{'-sim' if simulated else ''}", 'model': f"{model}{'-' if preset else ''}{preset}",
              'profile': profile, 'protocol': protocol}
     slugs = {k: re.sub('[^a-z0-9.]+', '-', v.lower()).strip('-.') for k, v in parts.items()}
@@ -159,7 +164,8 @@ def environment(
             **{p: _version(p) for p in ('torchvision', 'torchmetrics', 'numpy', 'safetensors')},
             'cpu': _cpu_model(), 'cores': cores, 'threads': torch.get_num_threads(), 'device': device.type, 'gpu': gpu,
             'commit': _git('rev-parse', 'HEAD') if tracked else None,
-            'dirty': bool(_git('status', '--porcelain', '--untracked-files=no', '--', *_WHAT_COUNTS)) if tracked else None}
+            'dirty': bool(_git('status', '--porcelain', '--untracked-files=no', '--', *_WHAT_COUNTS)) if tracked
+            else None}
 
 # %% ../../nbs/learn/records.ipynb #66eac20c
 def _ready(
@@ -167,7 +173,9 @@ def _ready(
 )->dict: # the same on the CPU, contiguous, each with its own memory
     "Tensors as safetensors wants them; a value that is no tensor raises TypeError with its name."
     odd = [k for k, t in tensors.items() if not isinstance(t, Tensor)]
-    if odd: raise TypeError(f"{odd[0]} is a {type(tensors[odd[0]]).__name__}: expected a tensor; plain values belong into the JSON part")
+    if odd:
+        raise TypeError(f"{odd[0]} is a {type(tensors[odd[0]]).__name__}: expected a tensor; plain values belong into "
+            "the JSON part")
     return {k: t.detach().to('cpu', copy=True, memory_format=torch.contiguous_format) for k, t in tensors.items()}
 
 def _tensor_hash(
@@ -186,7 +194,8 @@ def save_state(
     tensors:dict, # name -> Tensor: weights, optimiser moments, averages, the generator's state
     state:dict, # plain values, as for `write_json`: epoch, scheduler, best score, …
 )->Path: # the file
-    "Write a resume state, tensors and JSON in ONE file, atomically: it can never be half of one epoch and half of the next."
+    """Write a resume state, tensors and JSON in ONE file, atomically: it can never be half of one epoch and half of
+    the next."""
     tensors = _ready(tensors)
     meta = {'state': json.dumps(_plain(state), ensure_ascii=False), 'sha256': _tensor_hash(tensors)}
     with atomic_path(path) as part: part.write_bytes(save(tensors, meta))
@@ -197,15 +206,19 @@ def load_state(
     path:str|Path, # file written by `save_state`
     device:str|torch.device='cpu', # where the tensors go
 )->tuple[dict, dict]: # tensors by name, and the JSON state
-    "Read a resume state; a missing file raises FileNotFoundError, a damaged, truncated or foreign one ValueError, naming it."
+    """Read a resume state; a missing file raises FileNotFoundError, a damaged, truncated or foreign one ValueError,
+    naming it."""
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"{path}: no such file")
     remedy = 'remove it and start the run again from its beginning'
     try:
         with safe_open(path, 'pt') as f: meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError) as e: raise ValueError(f"{path}: damaged or truncated ({e}); {remedy}") from e
-    if not {'state', 'sha256'} <= meta.keys(): raise ValueError(f"{path}: no resume state (its header lacks 'state' and 'sha256'); {remedy}")
-    if _tensor_hash(tensors) != meta['sha256']: raise ValueError(f"{path}: damaged (its tensors do not match the hash in its header); {remedy}")
+    except (SafetensorError, OSError, ValueError) as e:
+        raise ValueError(f"{path}: damaged or truncated ({e}); {remedy}") from e
+    if not {'state', 'sha256'} <= meta.keys():
+        raise ValueError(f"{path}: no resume state (its header lacks 'state' and 'sha256'); {remedy}")
+    if _tensor_hash(tensors) != meta['sha256']:
+        raise ValueError(f"{path}: damaged (its tensors do not match the hash in its header); {remedy}")
     try: return {k: t.to(device) for k, t in tensors.items()}, json.loads(meta['state'])
     except (ValueError, RecursionError) as e:
         raise ValueError(f"{path}: damaged (its header holds no JSON, {e}); {remedy}") from None
@@ -277,8 +290,10 @@ def load_checkpoint(
     check_card(card, str(card_file))
     sha = sha256_file(weights)
     if sha != card['sha256']:
-        raise ValueError(f"{weights} has SHA-256 {sha[:12]}… but {card_file} describes {card['sha256'][:12]}…: a save was interrupted or a "
-                         "file was exchanged; restore both files from one save, or resume the run, which writes them again")
+        raise ValueError(f"{weights} has SHA-256 {sha[:12]}… but {card_file} describes {card['sha256'][:12]}…: a save "
+            "was interrupted or a "
+                         "file was exchanged; restore both files from one save, or resume the run, which writes them "
+                         "again")
     try:
         with safe_open(weights, 'pt', device=str(device)) as f: return {k: f.get_tensor(k) for k in f.keys()}, card
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as e:
@@ -303,15 +318,20 @@ def _checked(
 )->Predictions:
     "Predictions as arrays; ValueError names what does not fit."
     arrays = [a.detach().cpu().numpy() if isinstance(a, Tensor) else a for a in (labels, probs)]
-    y, p, names = None if arrays[0] is None else np.asarray(arrays[0]), np.asarray(arrays[1], dtype=float), tuple(class_names)
+    y, p, names = None if arrays[0] is None else np.asarray(arrays[0]), np.asarray(arrays[1],
+        dtype=float), tuple(class_names)
     if p.ndim != 2 or p.shape != (len(ids), len(names)):
-        raise ValueError(f"probs of shape {p.shape}: expected ({len(ids)}, {len(names)}), one row an id, one column a class")
-    if not np.isfinite(p).all(): raise ValueError(f"probs of image {ids[int(np.argwhere(~np.isfinite(p))[0, 0])]!r} are not finite")
-    if len(set(ids)) != len(ids): raise ValueError(f"id {next(i for i in ids if list(ids).count(i) > 1)!r} stands twice: expected unique ids")
+        raise ValueError(f"probs of shape {p.shape}: expected ({len(ids)}, {len(names)}), one row an id, one column a "
+            "class")
+    if not np.isfinite(p).all():
+        raise ValueError(f"probs of image {ids[int(np.argwhere(~np.isfinite(p))[0, 0])]!r} are not finite")
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"id {next(i for i in ids if list(ids).count(i) > 1)!r} stands twice: expected unique ids")
     if y is not None and (y.shape != (len(ids),) or len(y) and not (0 <= y.min() and y.max() < len(names))):
         raise ValueError(f"labels of shape {y.shape}: expected ({len(ids)},) with values 0…{len(names) - 1}")
     best = p.argmax(1) if len(p) else np.zeros(0, np.int64)
-    return Predictions(tuple(map(str, ids)), None if y is None else y.astype(np.int64), names, best, p.max(1, initial=0.), p)
+    return Predictions(tuple(map(str, ids)), None if y is None else y.astype(np.int64), names, best,
+        p.max(1, initial=0.), p)
 
 # %% ../../nbs/learn/records.ipynb #3b4bf7eb
 def save_predictions(
@@ -347,23 +367,32 @@ def load_predictions(
     names = [c.removeprefix('p_') for c in head[4:]]
     try:
         labels = [names.index(r[1]) for r in rows] if any(r[1] for r in rows) else None
-        p = _checked([r[0] for r in rows], labels, np.array([[float(v) for v in r[4:]] for r in rows]).reshape(len(rows), -1), names)
-        odd = [i for i, (r, k) in enumerate(zip(rows, p.predicted)) if r[2] != names[k] or r[3] not in ('', str(int(r[1] == r[2])))]
-    except (ValueError, IndexError) as e: raise ValueError(f"{path}: not readable as predictions ({e}); write it again") from e
-    if odd: raise ValueError(f"{path}: image {p.ids[odd[0]]!r} disagrees with its own probabilities; the file was edited")
+        p = _checked([r[0] for r in rows], labels, np.array([[float(v) for v in r[4:]]
+            for r in rows]).reshape(len(rows), -1), names)
+        odd = [i for i, (r, k) in enumerate(zip(rows, p.predicted)) if r[2] != names[k]
+            or r[3] not in ('', str(int(r[1] == r[2])))]
+    except (ValueError, IndexError) as e:
+        raise ValueError(f"{path}: not readable as predictions ({e}); write it again") from e
+    if odd:
+        raise ValueError(f"{path}: image {p.ids[odd[0]]!r} disagrees with its own probabilities; the file was edited")
     return p
 
 # %% ../../nbs/learn/records.ipynb #4553fd08
 RUN_RECORD_FIELDS = {
     'run_id': (str, 'name of the run and of its folder'), 'dataset': (str, 'key of the data set'),
-    'dataset_title': (str, 'title of the data set as tables print it'), 'simulated': (bool, 'images come from a simulator'),
-    'class_names': (list, 'names of the classes, by index'), 'data_fingerprint': (str, 'SHA-256 of images, labels and ids'),
+    'dataset_title': (str, 'title of the data set as tables print it'),
+    'simulated': (bool, 'images come from a simulator'),
+    'class_names': (list, 'names of the classes, by index'),
+    'data_fingerprint': (str, 'SHA-256 of images, labels and ids'),
     'split_hash': (str, 'hash of the split'), 'protocol': (str, 'strict, paper or official'),
     'model': (str, 'sparseattnnet or a baseline'), 'preset': (str, 'preset, empty for a baseline'),
-    'code_version': (int, 'version of the code that trained, see `CODE_VERSION`'), 'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
+    'code_version': (int, 'version of the code that trained, see `CODE_VERSION`'),
+    'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
     'profile': (str, 'smoke, quick or full'), 'history': (list, 'one dict of metrics an epoch'),
-    'k_per_epoch': (list, 'k of each epoch, empty for a baseline'), 'test': (dict, 'what `evaluate` gave on the test images'),
-    'checkpoint_sha256': (str, "SHA-256 of the checkpoint's weights"), 'environment': (dict, 'versions, hardware, commit'),
+    'k_per_epoch': (list, 'k of each epoch, empty for a baseline'),
+    'test': (dict, 'what `evaluate` gave on the test images'),
+    'checkpoint_sha256': (str, "SHA-256 of the checkpoint's weights"),
+    'environment': (dict, 'versions, hardware, commit'),
     'wall_s': ((int, float), 'wall time of the whole run, s')}
 
 # %% ../../nbs/learn/records.ipynb #9842fca6
@@ -381,7 +410,8 @@ def check_record(
         if len(record['k_per_epoch']) not in (0, len(record['history'])): faults.append(
             f"k_per_epoch has {len(record['k_per_epoch'])} entries for {len(record['history'])} epochs in history")
         for f in ('data_fingerprint', 'checkpoint_sha256'):
-            if not re.fullmatch('[0-9a-f]{64}', record[f]): faults.append(f'{f} = {record[f]!r}: expected 64 hexadecimal digits')
+            if not re.fullmatch('[0-9a-f]{64}', record[f]):
+                faults.append(f'{f} = {record[f]!r}: expected 64 hexadecimal digits')
         a = record['test'].get('accuracy')
         if not (isinstance(a, (int, float)) and a >= 0): faults.append('test has no accuracy')
     if faults: raise ValueError(f"{source}: " + '; '.join(faults))
@@ -392,17 +422,24 @@ def load_records(
     folder:str|Path, # the folder of runs, by custom outputs/runs
     **filters, # field=value, or field=[values]: only records with that value, e.g. dataset='opd', seed=[0, 1]
 )->list[dict]: # records, sorted by run id
-    "Read `*/record.json`; a broken record or an unknown filter raises ValueError, unfinished runs are named in a warning."
+    """Read `*/record.json`; a broken record or an unknown filter raises ValueError, unfinished runs are named in a
+    warning."""
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f"{folder}: no such folder; train a model first, or name the folder of the runs")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; train a model first, or name the folder of the runs")
     unknown = [f for f in filters if f not in RUN_RECORD_FIELDS]
-    if unknown: raise ValueError(f"filter {unknown[0]!r} is no field of a run record: expected one of {', '.join(RUN_RECORD_FIELDS)}")
+    if unknown:
+        raise ValueError(f"filter {unknown[0]!r} is no field of a run record: expected one of "
+            f"{', '.join(RUN_RECORD_FIELDS)}")
     runs = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))
     unfinished = [p.name for p in runs if not (p/'record.json').exists()]
-    if unfinished: warnings.warn(f"{len(unfinished)} of {len(runs)} runs have no record yet: {', '.join(unfinished)}", stacklevel=2)
+    if unfinished:
+        warnings.warn(f"{len(unfinished)} of {len(runs)} runs have no record yet: {', '.join(unfinished)}",
+            stacklevel=2)
     records = [check_record(read_json(p/'record.json'), str(p/'record.json')) for p in runs if p.name not in unfinished]
     for p, r in zip([p for p in runs if p.name not in unfinished], records):
-        if r['run_id'] != p.name: raise ValueError(f"{p/'record.json'}: run_id {r['run_id']!r} is not the name of its folder {p.name!r}")
+        if r['run_id'] != p.name:
+            raise ValueError(f"{p/'record.json'}: run_id {r['run_id']!r} is not the name of its folder {p.name!r}")
     wanted = {f: v if isinstance(v, (list, tuple, set)) else [v] for f, v in filters.items()}
     return [r for r in records if all(r[f] in v for f, v in wanted.items())]
 
@@ -413,7 +450,8 @@ def provenance(
     notebook:str='', # the notebook that made the artefact, e.g. nbs/paper/table1.ipynb
     **more, # further plain values worth knowing
 )->dict: # JSON-able
-    "What an artefact came from; with records it also says the data sets, the profiles and whether images were simulated."
+    """What an artefact came from; with records it also says the data sets, the profiles and whether images were
+    simulated."""
     records = [r for r in runs if isinstance(r, dict)]
     facts = {f: sorted({r[f] for r in records}) for f in ('dataset', 'profile', 'simulated')} if records else {}
     env = environment()
@@ -429,13 +467,17 @@ def write_provenance(
     notebook:str='', # the notebook that made it
     **more, # further plain values worth knowing
 )->Path: # NAME.provenance.json
-    "Write `NAME.provenance.json` beside an artefact; ValueError when its forms differ in name, FileNotFoundError when one is missing."
+    """Write `NAME.provenance.json` beside an artefact; ValueError when its forms differ in name, FileNotFoundError
+    when one is missing."""
     files = [Path(p) for p in ([artefact_path] if isinstance(artefact_path, (str, Path)) else artefact_path)]
     targets = {p.with_name(f'{p.stem}.provenance.json') for p in files}
-    if len(targets) != 1: raise ValueError(f"{[p.name for p in files]}: expected one artefact, or forms of one that share folder and stem")
+    if len(targets) != 1:
+        raise ValueError(f"{[p.name for p in files]}: expected one artefact, or forms of one that "
+            "share folder and stem")
     missing = [p for p in files if not p.is_file()]
     if missing: raise FileNotFoundError(f"{missing[0]}: no such file; write the artefact before its provenance")
-    content = {'files': {p.name: sha256_file(p) for p in sorted(files)}, **provenance(runs, parameters, notebook, **more)}
+    content = {'files': {p.name: sha256_file(p) for p in sorted(files)},
+        **provenance(runs, parameters, notebook, **more)}
     return write_json(targets.pop(), content)
 
 # %% ../../nbs/learn/records.ipynb #c0b0425a

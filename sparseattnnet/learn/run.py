@@ -41,7 +41,8 @@ def config_for(
     "The configuration of SparseAttnNet for an image set."
     front = {'coarse_shape': 'fringe'} if images.modality == 'hologram' else {}
     stack = {'rgb': False} if images.stacked and images.shape[0] == 3 else {}
-    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names), **front | stack | (changes or {}))
+    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names),
+        **front | stack | (changes or {}))
 
 # %% ../../nbs/learn/run.ipynb #10944025
 def build_model(
@@ -59,7 +60,8 @@ def build_model(
     if model != 'sparseattnnet':
         if changes: raise ValueError(f"changes={changes!r} belong to sparseattnnet, not to {model}")
         return build_baseline(model, K, pretrained=pretrained, seed=seed, channels=C)
-    if pretrained: raise ValueError("pretrained=True: there are no pretrained weights of sparseattnnet; choose a baseline")
+    if pretrained:
+        raise ValueError("pretrained=True: there are no pretrained weights of sparseattnnet; choose a baseline")
     with own_seed(seed): return SparseAttnNet(config_for(preset_name, images, changes))
 
 def pick_device(
@@ -67,14 +69,17 @@ def pick_device(
 )->str: # a device that is there
     "The device to train on: a GPU where there is one, or what is asked for; raises RuntimeError if that is not there."
     if device == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
-    if device.startswith('cuda') and not torch.cuda.is_available(): raise RuntimeError(f"device={device!r}, but this torch sees no GPU: use device='cpu' or 'auto'")
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise RuntimeError(f"device={device!r}, but this torch sees no GPU: use device='cpu' or 'auto'")
     return device
 
 # %% ../../nbs/learn/run.ipynb #0bfb7784
 def run_choices()->dict[str, tuple]: # field -> the words that it takes
     "The fields of `RunSpec` that take one of a few words."
-    return dict(dataset=tuple(DATASETS), source=('auto', 'simulated', 'real'), model=('sparseattnnet', *ALL_BASELINES), preset=tuple(PRESETS),
-        profile=tuple(SEEN), protocol=tuple(PROTOCOLS), too_few=('stop', 'drop', 'train'), on_bad=('stop', 'skip'), augment=('auto', 'on', 'off'))
+    return dict(dataset=tuple(DATASETS), source=('auto', 'simulated', 'real'), model=('sparseattnnet', *ALL_BASELINES),
+        preset=tuple(PRESETS),
+        profile=tuple(SEEN), protocol=tuple(PROTOCOLS), too_few=('stop', 'drop', 'train'), on_bad=('stop', 'skip'),
+        augment=('auto', 'on', 'off'))
 
 # %% ../../nbs/learn/run.ipynb #8d35270b
 @dataclass(frozen=True)
@@ -95,10 +100,10 @@ class RunSpec:
     too_few:str='stop' # a class too small for the split: stop, drop, or train (kept in training alone)
     on_bad:str='stop' # unreadable images: stop, or skip (left out with a count)
     labels_csv:str='' # table of labels, where it is not found by itself
-    group_column:str='' # column that says which images belong together: donor, slide, cell; found by itself where it has a usual name
+    group_column:str='' # column of what belongs together: donor, slide, cell; found where it has a usual name
     group_pattern:str='' # regular expression that finds the group in a file's name, in its first bracket
     channels:str='' # names of channel folders or of planes, comma separated, e.g. brightfield,darkfield
-    modality:str='' # what was measured, e.g. brightfield, opd, hologram, event, multichannel, cytometry; decides the augmentation
+    modality:str='' # what was measured: brightfield, opd, hologram, event, …; decides the augmentation
     pixel_um:float=0. # size of a pixel in µm; 0 where it is not known
     pretrained:bool=False # ImageNet weights for a baseline
     start_from:str='' # a run whose weights training begins with; '' begins with random ones
@@ -111,16 +116,24 @@ class RunSpec:
 
     def __post_init__(self):
         for n, known in run_choices().items():
-            if (v := getattr(self, n)) not in known: raise ValueError(f"{n}={v!r}: choose one of {', '.join(map(repr, known))}")
+            if (v := getattr(self, n)) not in known:
+                raise ValueError(f"{n}={v!r}: choose one of {', '.join(map(repr, known))}")
         for n in ('seed', 'size', 'epochs', 'batch_size'):
-            if not (type(v := getattr(self, n)) is int and v >= 0): raise ValueError(f"{n}={v!r}: expected a whole number, 0 or more")
-        if not (math.isfinite(self.pixel_um) and self.pixel_um >= 0): raise ValueError(f"pixel_um={self.pixel_um!r}: expected the size of a pixel in µm, or 0 where it is not known")
+            if not (type(v := getattr(self, n)) is int and v >= 0):
+                raise ValueError(f"{n}={v!r}: expected a whole number, 0 or more")
+        if not (math.isfinite(self.pixel_um) and self.pixel_um >= 0):
+            raise ValueError(f"pixel_um={self.pixel_um!r}: expected the size of a pixel in µm, or 0 where it is not "
+                "known")
         for n in ('simulator', 'changes', 'recipe'):
             try: ok = isinstance(json.loads(getattr(self, n) or '{}'), dict)
             except (ValueError, TypeError, RecursionError): ok = False
-            if not ok: raise ValueError(f"{n}={str(getattr(self, n))[:200]!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
+            if not ok:
+                raise ValueError(
+                    f"{n}={str(getattr(self, n))[:200]!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
         known = {f.name for f in dataclasses.fields(Recipe)} - {'seed'}
-        if odd := sorted(json.loads(self.recipe or '{}').keys() - known): raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of the run")
+        if odd := sorted(json.loads(self.recipe or '{}').keys() - known):
+            raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of "
+                "the run")
 
 # %% ../../nbs/learn/run.ipynb #c8a3df14
 def _last_layer(model): # beginnings of the names of what belongs to the classes
@@ -153,7 +166,8 @@ def begin_with(
 # %% ../../nbs/learn/run.ipynb #04cce346
 OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
     'recipe') # what the runs of one table may differ in
-OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um') # what only real images can be asked
+# what only real images can be asked
+OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um')
 SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN) # what they have in common
 
 def add_flags(
@@ -201,8 +215,10 @@ def spec_set(
 )->ImageSet: # its images, without a fitted value range
     "Read or simulate the images of a run."
     asked = {n: v for n in OF_FOLDER if (v := getattr(spec, n))}
-    return load_images(spec.dataset, folder=spec.folder, profile=spec.profile, seed=0, size=spec.size or None, only=spec.only,
-        drop_classes=spec.drop, on_bad=spec.on_bad, progress=show, source=spec.source, options=json.loads(spec.simulator or '{}') or None,
+    return load_images(spec.dataset, folder=spec.folder, profile=spec.profile, seed=0, size=spec.size or None,
+        only=spec.only,
+        drop_classes=spec.drop, on_bad=spec.on_bad, progress=show, source=spec.source,
+        options=json.loads(spec.simulator or '{}') or None,
         which='official' if spec.protocol == 'official' and spec.dataset == 'wbc' else 'Test-A', **asked)
 
 def split_set(
@@ -225,14 +241,16 @@ def spec_images(
 CODE_VERSION = 2 # raise it by one whenever training, the choice of the epoch or judging gives other numbers
 
 def _beyond(values, cls): # what differs from the defaults of a data class
-    plain = {f.name: R._plain(f.default) for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING and f.name not in ('preset', 'seed')}
+    plain = {f.name: R._plain(f.default) for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING
+        and f.name not in ('preset', 'seed')}
     return {n: v for n, v in R._plain(values).items() if n not in plain or v != plain[n]}
 
 def data_identity(
     source:str, # what the image set says it is, `source`
     fingerprint:str, # SHA-256 of its content
 )->str: # what of the images enters a run's name
-    "Simulated images are named by simulator, version, seed and options, since their last bits differ between processors; all others by their content."
+    """Simulated images are named by simulator, version, seed and options, since their last bits differ between
+    processors; all others by their content."""
     return source if ', simulator version ' in source and source.startswith('simulated ') else fingerprint
 
 def run_digest(
@@ -242,7 +260,8 @@ def run_digest(
     code_version:int, # version of the code that trains
 )->str: # 64 hexadecimal digits
     "What a run's name ends in: configuration, data and code version."
-    said = {part: _beyond(config[part], cls) for part, cls in (('model', SparseAttnConfig), ('recipe', Recipe), ('data', RunSpec))}
+    said = {part: _beyond(config[part], cls) for part,
+        cls in (('model', SparseAttnConfig), ('recipe', Recipe), ('data', RunSpec))}
     if 'start' in config: said['start'] = config['start']
     return R.fingerprint([said, data, split, code_version])
 
@@ -256,16 +275,20 @@ def name_run(
     images, split = data
     (C, H, W), n, ours = images.shape, len(split.indices(images)['train']), spec.model == 'sparseattnnet'
     name = spec.preset if ours else ''
-    given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None, augment=with_augment(spec.augment, images.modality, spec.profile, say))
+    given = dict(epochs=spec.epochs or None, batch_size=spec.batch_size or None,
+        augment=with_augment(spec.augment, images.modality, spec.profile, say))
     given = {f: v for f, v in given.items() if v is not None}
     if spec.pretrained and spec.profile == 'converged': given = FINE_TUNING | given
-    recipe = make_recipe(spec.model, name, spec.profile, spec.dataset, n, H*W, spec.seed, **given | json.loads(spec.recipe or '{}'))
+    recipe = make_recipe(spec.model, name, spec.profile, spec.dataset, n, H*W, spec.seed,
+        **given | json.loads(spec.recipe or '{}'))
     model = (config_to_dict(config_for(spec.preset, images, json.loads(spec.changes or '{}'))) if ours else
         dict(name=spec.model, pretrained=spec.pretrained, classes=len(images.class_names)))
-    config = dict(model=model, recipe=dataclasses.asdict(recipe), data=dict(size=[C, H, W], only=spec.only, drop=spec.drop, too_few=spec.too_few))
+    config = dict(model=model, recipe=dataclasses.asdict(recipe),
+        data=dict(size=[C, H, W], only=spec.only, drop=spec.drop, too_few=spec.too_few))
     if spec.start_from: config['start'] = R.read_json(Path(spec.start_from)/'model.json')['sha256']
     digest = run_digest(config, data_identity(images.source, images.fingerprint), split.hash, CODE_VERSION)
-    return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed, digest), config, recipe
+    return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed,
+        digest), config, recipe
 
 # %% ../../nbs/learn/run.ipynb #7f48e2ec
 def train_run(
@@ -275,12 +298,13 @@ def train_run(
     redo:bool=False, # train again even if the record is there
     data:tuple[ImageSet, Split]|None=None, # what `spec_images` gave for this run, to read it but once
 )->dict: # the run record
-    """Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they are.
-    Raises ValueError and FileNotFoundError for options and images, ImportError for a baseline without the extra `paper`,
+    """Train, judge and record one run; goes on where an interrupted call stopped. Complete runs are returned as they
+    are. Raises ValueError and FileNotFoundError for options and images, ImportError for a baseline without its extra,
     FloatingPointError where the loss is no number."""
     t0, out, device = time.time(), Path(out or project_root()/'outputs'), pick_device(spec.device)
     images, split = data or spec_images(spec, show)
-    model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained, json.loads(spec.changes or '{}'))
+    model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained,
+        json.loads(spec.changes or '{}'))
     if spec.start_from: begin_with(model, spec.start_from, images)
     run, config, recipe = name_run(spec, (images, split))
     folder = out/'runs'/run
@@ -290,18 +314,22 @@ def train_run(
         split.save(folder/'split.json')
         index = split.indices(images)
         fitted = fit(model, images, index, recipe, folder/'state.safetensors', device, show, title=_title(spec, images))
-        return _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device, dataset_key(spec), t0)
+        return _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device,
+            dataset_key(spec), t0)
 
 # %% ../../nbs/learn/run.ipynb #8ccba7e5
 def dataset_key(
     spec:RunSpec, # the run
 )->str: # e.g. opd, event-sep1.3, or folder-mycells-nobasophil
-    "Short name of a run's data; a folder of one's own is named by its last part, simulated images by the options given, all by what was selected."
+    """Short name of a run's data; a folder of one's own is named by its last part, simulated images by the options
+    given, all by what was selected."""
     import re
     slug = lambda t, keep='': re.sub(f'[^a-z0-9{keep}]+', '', str(t).lower())[:24]
     parts = [spec.dataset]
-    if spec.folder and spec.dataset == 'folder': parts = ['folder', slug(Path(spec.folder.rstrip('/\\')).stem) or 'images']
-    parts += [slug(n) + ('' if v is True else slug(v, '.')) for n, v in sorted(json.loads(spec.simulator or '{}').items())]
+    if spec.folder and spec.dataset == 'folder':
+        parts = ['folder', slug(Path(spec.folder.rstrip('/\\')).stem) or 'images']
+    parts += [slug(n) + ('' if v is True else slug(v, '.')) for n,
+        v in sorted(json.loads(spec.simulator or '{}').items())]
     if spec.only: parts.append(slug(spec.only))
     if spec.drop: parts.append('no' + slug(spec.drop))
     return '-'.join(parts)
@@ -310,12 +338,14 @@ def result_key(
     spec:RunSpec, # the run
 )->str: # as `dataset_key`, with four digits more where an option of the data or of the split was given
     "Name of a table or figure of these data: two folders of one name, or two sizes, never share it."
-    given = {n: getattr(spec, n) for n in SHARED if n not in ('dataset', 'profile', 'protocol', 'device') and getattr(spec, n) != RunSpec.__dataclass_fields__[n].default}
+    given = {n: getattr(spec, n) for n in SHARED if n not in ('dataset', 'profile', 'protocol', 'device')
+        and getattr(spec, n) != RunSpec.__dataclass_fields__[n].default}
     if spec.folder: given['folder'] = str(Path(spec.folder).expanduser().resolve())
     return dataset_key(spec) + (f'-{R.fingerprint(given)[:4]}' if given else '')
 
 def _title(spec, images): # of the progress bar
-    return f"{spec.model}{' ' + spec.preset if spec.model == 'sparseattnnet' else ''} · {dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}"
+    return (f"{spec.model}{' ' + spec.preset if spec.model == 'sparseattnnet' else ''} · "
+        f"{dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}")
 
 # %% ../../nbs/learn/run.ipynb #e1691f67
 def _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device, key, t0):
@@ -324,19 +354,27 @@ def _finish(spec, images, split, index, model, fitted, config, run, folder, reci
     probs = predict(model, images, index['test'], fitted['k'], recipe.batch_size, device)
     speed = len(index['test'])/(time.time() - t1)
     y = images.labels[index['test']]
-    card = R.save_checkpoint(model.state_dict(), folder, dict(model=spec.model, config=config['model'], class_names=list(images.class_names),
-        value_range=list(images.value_range), k=fitted['k'], channels=images.shape[0], channel_names=list(images.channel_names or ()), size=list(images.shape[1:]), unit=images.unit,
+    card = R.save_checkpoint(model.state_dict(), folder,
+        dict(model=spec.model, config=config['model'], class_names=list(images.class_names),
+        value_range=list(images.value_range), k=fitted['k'], channels=images.shape[0],
+        channel_names=list(images.channel_names or ()), size=list(images.shape[1:]), unit=images.unit,
         pixel_um=images.pixel_um, simulated=images.simulated, run_id=run))
     R.save_predictions(folder/'predictions.csv', [images.ids[i] for i in index['test']], y, probs, images.class_names)
     n = images.shape[1]*images.shape[2]
-    record = dict(run_id=run, dataset=key, dataset_title=images.source, simulated=images.simulated, class_names=list(images.class_names),
-        data_fingerprint=images.fingerprint, split_hash=split.hash, split_counts={p: len(v) for p, v in index.items()}, protocol=spec.protocol,
-        model=spec.model, preset=spec.preset if ours else '', code_version=CODE_VERSION, config=config, seed=spec.seed, profile=spec.profile, history=fitted['history'],
+    record = dict(run_id=run, dataset=key, dataset_title=images.source, simulated=images.simulated,
+        class_names=list(images.class_names),
+        data_fingerprint=images.fingerprint, split_hash=split.hash, split_counts={p: len(v) for p, v in index.items()},
+        protocol=spec.protocol,
+        model=spec.model, preset=spec.preset if ours else '', code_version=CODE_VERSION, config=config, seed=spec.seed,
+        profile=spec.profile, history=fitted['history'],
         best_epoch=fitted['best_epoch'], k=fitted['k'], share_of_pixels=fitted['k']/n if ours else 1.,
         k_per_epoch=[e['k'] for e in fitted['history']] if ours else [], test=evaluate(probs, y, images.class_names),
-        parameters=sum(p.numel() for p in model.parameters()), checkpoint_sha256=card['sha256'], environment=R.environment(device),
-        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv', 'start_from')}, test_images_per_s=round(speed, 1),
-        finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), train_s=round(sum(e['seconds'] for e in fitted['history']), 1), wall_s=round(time.time() - t0, 1))
+        parameters=sum(p.numel() for p in model.parameters()), checkpoint_sha256=card['sha256'],
+        environment=R.environment(device),
+        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv', 'start_from')},
+        test_images_per_s=round(speed, 1),
+        finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+        train_s=round(sum(e['seconds'] for e in fitted['history']), 1), wall_s=round(time.time() - t0, 1))
     R.write_json(folder/'record.json', R.check_record(record))
     (folder/'state.safetensors').unlink(missing_ok=True)
     return R.read_json(folder/'record.json')
@@ -346,7 +384,8 @@ def main(
     argv:list[str]|None=None, # arguments; None takes the command line's
 )->int: # exit status: 0, 1 where something was wrong, 130 after Ctrl-C or SIGTERM
     "Train one run from the command line; prints the test metrics and where the run lies."
-    p = argparse.ArgumentParser(prog='python -m sparseattnnet.learn.run', description='Train one model on one data set and record the run.')
+    p = argparse.ArgumentParser(prog='python -m sparseattnnet.learn.run',
+        description='Train one model on one data set and record the run.')
     add_flags(p)
     p.add_argument('--out', default='', help='folder for results, default outputs')
     p.add_argument('--redo', action='store_true', help='train again even if the run is complete')
@@ -359,7 +398,8 @@ def main(
     except (ValueError, FileNotFoundError, RuntimeError, FloatingPointError, ImportError) as e:
         print(f'{type(e).__name__}: {e}' if not str(e) else e)
         return 1
-    print(f"{r['run_id']}: accuracy {r['test']['accuracy']:.4f}, macro-F1 {r['test']['macro_f1']:.4f}, k {r['k']}, {r['wall_s']:.0f} s")
+    print(f"{r['run_id']}: accuracy {r['test']['accuracy']:.4f}, macro-F1 {r['test']['macro_f1']:.4f}, k {r['k']}, "
+        f"{r['wall_s']:.0f} s")
     return 0
 
 # %% ../../nbs/learn/run.ipynb #cc354be6

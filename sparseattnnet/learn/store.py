@@ -21,10 +21,13 @@ from ..data.splits import Split
 from . import records as R
 
 # %% ../../nbs/learn/store.ipynb #4b3731b1
-TEXT = ('run_id', 'formerly', 'dataset', 'dataset_title', 'data_fingerprint', 'split_hash', 'protocol', 'model', 'preset', 'profile', 'checkpoint_sha256', 'finished')
-SCORES = ('accuracy', 'macro_f1', 'balanced_accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted') # of the test images, in columns of their own
+TEXT = ('run_id', 'formerly', 'dataset', 'dataset_title', 'data_fingerprint', 'split_hash', 'protocol', 'model',
+    'preset', 'profile', 'checkpoint_sha256', 'finished')
+# of the test images, in columns of their own
+SCORES = ('accuracy', 'macro_f1', 'balanced_accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted')
 
-def _cell(name, value): return value if name in TEXT else json.dumps(R._plain(value, name), ensure_ascii=False, separators=(',', ':'))
+def _cell(name, value):
+    return value if name in TEXT else json.dumps(R._plain(value, name), ensure_ascii=False, separators=(',', ':'))
 
 def _value(name, text):
     if name in TEXT: return text
@@ -42,7 +45,8 @@ def write_rows(
     out.writeheader()
     for r in rows: out.writerow({n: _cell(n, v) for n, v in r.items()})
     body = text.getvalue().encode()
-    with R.atomic_path(path) as part: part.write_bytes(gzip.compress(body, 9, mtime=0) if Path(path).suffix == '.gz' else body)
+    with R.atomic_path(path) as part:
+        part.write_bytes(gzip.compress(body, 9, mtime=0) if Path(path).suffix == '.gz' else body)
     return Path(path)
 
 def read_rows(
@@ -54,7 +58,8 @@ def read_rows(
     try:
         body = path.read_bytes()
         text = (gzip.decompress(body) if path.suffix == '.gz' else body).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as e: raise ValueError(f"{path}: not readable ({e}); restore it from git") from e
+    except (OSError, EOFError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: not readable ({e}); restore it from git") from e
     rows = []
     for i, r in enumerate(csv.DictReader(io.StringIO(text)), 2):
         try: rows.append({n: _value(n, v) for n, v in r.items() if v != ''})
@@ -62,7 +67,9 @@ def read_rows(
     return rows
 
 # %% ../../nbs/learn/store.ipynb #f649834e
-def _flat(entry): return {f'{n}.{m}' if isinstance(v, dict) else n: w for n, v in entry.items() for m, w in (v.items() if isinstance(v, dict) else [('', v)])}
+def _flat(entry):
+    return {f'{n}.{m}' if isinstance(v, dict) else n: w for n, v in entry.items() for m,
+        w in (v.items() if isinstance(v, dict) else [('', v)])}
 
 def _deep(row):
     out = {}
@@ -78,7 +85,8 @@ def record_rows(
     "Take a record apart into the rows of a store."
     r = {n: v for n, v in record.items() if n not in ('history', 'k_per_epoch', 'test', 'folder')}
     test = record['test']
-    r |= {f'test.{n}': test[n] for n in SCORES if n in test} | {'test': {n: v for n, v in test.items() if n not in SCORES}}
+    r |= {f'test.{n}': test[n] for n in SCORES
+        if n in test} | {'test': {n: v for n, v in test.items() if n not in SCORES}}
     return r, [{'run_id': record['run_id'], **_flat(e)} for e in record['history']]
 
 def row_record(
@@ -89,7 +97,8 @@ def row_record(
     scores = {n: row[f'test.{n}'] for n in SCORES if f'test.{n}' in row}
     r = {n: v for n, v in row.items() if n != 'test' and not n.startswith('test.')} | {'preset': row.get('preset', '')}
     history = [_deep({n: v for n, v in e.items() if n != 'run_id'}) for e in epochs]
-    return R.check_record(r | dict(history=history, k_per_epoch=[e['k'] for e in history] if r['preset'] else [], test=scores | row['test']), r.get('run_id', 'record'))
+    return R.check_record(r | dict(history=history, k_per_epoch=[e['k'] for e in history] if r['preset'] else [],
+        test=scores | row['test']), r.get('run_id', 'record'))
 
 # %% ../../nbs/learn/store.ipynb #9b6a6670
 @functools.lru_cache(8)
@@ -112,9 +121,11 @@ def load_runs(
     folder:str|Path, # a folder of results: run folders under runs/, a store, or both
     **filters, # field=value, or field=[values]: only records with that value, e.g. dataset='opd', seed=[0, 1]
 )->list[dict]: # records, sorted by run id, each with the `folder` it was found in
-    "Every run of a folder of results. A misspelt filter raises ValueError; a folder without any run gives an empty list."
+    """Every run of a folder of results. A misspelt filter raises ValueError; a folder without any run gives an
+    empty list."""
     if unknown := [f for f in filters if f not in R.RUN_RECORD_FIELDS]:
-        raise ValueError(f"filter {unknown[0]!r} is no field of a run record: expected one of {', '.join(R.RUN_RECORD_FIELDS)}")
+        raise ValueError(f"filter {unknown[0]!r} is no field of a run record: expected one of "
+            f"{', '.join(R.RUN_RECORD_FIELDS)}")
     folder = Path(folder)
     own = {r['run_id']: r for r in R.load_records(folder/'runs')} if (folder/'runs').is_dir() else {}
     wanted = {f: v if isinstance(v, (list, tuple, set)) else [v] for f, v in filters.items()}
@@ -125,7 +136,8 @@ def load_runs(
 @functools.lru_cache(2)
 def _predictions(path, stamp):
     by = {}
-    for r in csv.DictReader(io.StringIO(gzip.decompress(Path(path).read_bytes()).decode())): by.setdefault(r['run_id'], []).append(r)
+    for r in csv.DictReader(io.StringIO(gzip.decompress(Path(path).read_bytes()).decode())):
+        by.setdefault(r['run_id'], []).append(r)
     return by
 
 def run_predictions(
@@ -137,10 +149,13 @@ def run_predictions(
     own, packed = folder/'runs'/run/'predictions.csv', folder/'predictions.csv.gz'
     if own.is_file(): return R.load_predictions(own)
     rows = _predictions(str(packed), _stamp(packed)).get(run) if packed.is_file() else None
-    if not rows: raise FileNotFoundError(f"{run}: no predictions, neither in runs/{run} nor in predictions.csv.gz of {folder.name}; make remake RUN={run} trains it again")
+    if not rows:
+        raise FileNotFoundError(f"{run}: no predictions, neither in runs/{run} nor in predictions.csv.gz of "
+            f"{folder.name}; make remake RUN={run} trains it again")
     names = tuple(record['class_names'])
     index = lambda column: np.array([names.index(r[column]) for r in rows], np.int64)
-    return R.Predictions(tuple(r['image'] for r in rows), index('label'), names, index('predicted'), np.array([float(r['confidence']) for r in rows]))
+    return R.Predictions(tuple(r['image'] for r in rows), index('label'), names, index('predicted'),
+        np.array([float(r['confidence']) for r in rows]))
 
 # %% ../../nbs/learn/store.ipynb #a3a8892b
 def run_weights(
@@ -163,7 +178,8 @@ def run_split(
     own, packed = folder/'runs'/record['run_id']/'split.json', folder/'splits.json.gz'
     if own.is_file(): return Split.load(own)
     found = _splits(str(packed), _stamp(packed)).get(record['split_hash']) if packed.is_file() else None
-    if not found: raise FileNotFoundError(f"{record['run_id']}: its split {record['split_hash'][:8]} is not in {folder.name}")
+    if not found:
+        raise FileNotFoundError(f"{record['run_id']}: its split {record['split_hash'][:8]} is not in {folder.name}")
     return Split(**{n: v for n, v in found.items() if n in ('train', 'val', 'test', 'protocol', 'seed', 'meta')})
 
 # %% ../../nbs/learn/store.ipynb #d8ef2198
@@ -183,7 +199,8 @@ def _write_predictions(path, rows):
 def _contents(store): # run -> record, run -> rows of predictions, hash -> split
     packed, splits = store/'predictions.csv.gz', store/'splits.json.gz'
     if not packed.is_file(): return {}, {}, {}
-    return dict(stored_runs(store)), dict(_predictions(str(packed), _stamp(packed))), dict(_splits(str(splits), _stamp(splits)))
+    return dict(stored_runs(store)), dict(_predictions(str(packed), _stamp(packed))), dict(_splits(str(splits),
+        _stamp(splits)))
 
 def _write_tables(store, runs, predictions, splits): # `runs.csv` last
     names = sorted(runs)
@@ -217,11 +234,13 @@ def split_dict(
     split:Split, # a split
 )->dict: # JSON-able
     "What a store keeps of a split."
-    return dict(protocol=split.protocol, seed=split.seed, meta=split.meta, train=list(split.train), val=list(split.val), test=list(split.test))
+    return dict(protocol=split.protocol, seed=split.seed, meta=split.meta, train=list(split.train), val=list(split.val),
+        test=list(split.test))
 
 def _copy_weights(run, source, store):
     found = run_weights(run, source)
-    if found is None: raise FileNotFoundError(f"{run}: there is no checkpoint in {Path(source).name}; train the run again")
+    if found is None:
+        raise FileNotFoundError(f"{run}: there is no checkpoint in {Path(source).name}; train the run again")
     if found == Path(store)/'checkpoints'/run: return
     for f in ('model.safetensors', 'model.json'):
         with R.atomic_path(Path(store)/'checkpoints'/run/f) as part: shutil.copyfile(found/f, part)
@@ -233,7 +252,8 @@ def drop_runs(
     "Take runs out of a store, with their predictions, epochs and checkpoints; splits that no run needs go too."
     store = Path(store)
     runs, predictions, splits = _contents(store)
-    if unknown := sorted(set(names) - runs.keys()): raise ValueError(f"run {unknown[0]!r} is not in {store.name}: nothing was taken out")
+    if unknown := sorted(set(names) - runs.keys()):
+        raise ValueError(f"run {unknown[0]!r} is not in {store.name}: nothing was taken out")
     _write_tables(store, {n: r for n, r in runs.items() if n not in set(names)}, predictions, splits)
     for n in names: shutil.rmtree(store/'checkpoints'/n, ignore_errors=True)
 
@@ -255,7 +275,8 @@ def changed_files(
     "Compare an artefact's files with the hashes in its provenance; ValueError where there is none."
     about = provenance_of(folder, name)
     if about is None: raise ValueError(f"{name}: no provenance says where it comes from")
-    return [n for n, sha in about['files'].items() if not (Path(folder)/n).is_file() or R.sha256_file(Path(folder)/n) != sha]
+    return [n for n, sha in about['files'].items() if not (Path(folder)/n).is_file()
+        or R.sha256_file(Path(folder)/n) != sha]
 
 def lock_artefacts(
     store:str|Path, # folder of the store
@@ -274,7 +295,8 @@ def withdraw(
     store:str|Path, # folder of the store
     artefacts:tuple[str, ...]=(), # names without ending, e.g. leaks_quick
 )->list[str]: # names of the runs that went
-    "Take artefacts out of a store, and then every run that no artefact names any more; ValueError for a name that is not there."
+    """Take artefacts out of a store, and then every run that no artefact names any more; ValueError for a name that
+    is not there."""
     lock = R.read_json(Path(store)/'provenance.json')
     if unknown := sorted(set(artefacts) - lock.keys()):
         raise ValueError(f"artefact {unknown[0]!r} is not in {Path(store).name}: choose from {', '.join(lock)}")

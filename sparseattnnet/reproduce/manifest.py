@@ -87,29 +87,36 @@ TYPED = ('not reproducible: data unavailable', 'not reproducible: not described'
 
 def _build(cls, where, name, table):
     known = [f.name for f in fields(cls) if f.name != 'name']
-    if odd := sorted(table.keys() - set(known)): raise ManifestError(f"[{where}.{name}] has an unknown key {odd[0]!r}: there are {', '.join(known)}")
+    if odd := sorted(table.keys() - set(known)):
+        raise ManifestError(f"[{where}.{name}] has an unknown key {odd[0]!r}: there are {', '.join(known)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     try: made = cls(name=name, **values)
     except TypeError as e: raise ManifestError(f"[{where}.{name}]: {e}; a key is missing") from None
     for f in fields(cls):
         kind = {bool: bool, str: str, tuple: tuple, dict: dict}[f.type]
-        if not isinstance(getattr(made, f.name), kind): raise ManifestError(f"[{where}.{name}] {f.name} = {getattr(made, f.name)!r}: expected {kind.__name__}")
+        if not isinstance(getattr(made, f.name), kind):
+            raise ManifestError(f"[{where}.{name}] {f.name} = {getattr(made, f.name)!r}: expected {kind.__name__}")
     return made
 
 def _one_of(where, key, value, known):
-    if value not in known: raise ManifestError(f"[{where}] {key} = {value!r}: expected one of {', '.join(map(repr, known))}")
+    if value not in known:
+        raise ManifestError(f"[{where}] {key} = {value!r}: expected one of {', '.join(map(repr, known))}")
 
 # %% ../../nbs/reproduce/manifest.ipynb #bc57e232
 def _check_kind(k, m):
     where, path = f'job.{k.name}', m.root/k.notebook
     for key, known in WORDS.items(): _one_of(where, key, getattr(k, key), known)
     for other in k.after: _one_of(where, 'after', other, tuple(n for n in m.jobs if n != k.name))
-    if k.after and k.each != 'project': raise ManifestError(f"[{where}] after: only a job of the whole project waits for other jobs")
+    if k.after and k.each != 'project':
+        raise ManifestError(f"[{where}] after: only a job of the whole project waits for other jobs")
     for d in k.datasets: _one_of(where, 'datasets', d, m.datasets)
     if not path.is_file(): raise ManifestError(f"[{where}] notebook = {k.notebook!r}: there is no such notebook")
-    if missing := [p for p in ASKED if p not in k.seconds]: raise ManifestError(f"[{where}] seconds: {missing[0]} is missing")
-    if odd := sorted(k.seconds.keys() - set(PROFILES)): raise ManifestError(f"[{where}] seconds: {odd[0]!r} is no profile; there are {', '.join(PROFILES)}")
-    if k.each == 'run' and (bad := next((p for p in k.seconds if 'other' not in k.seconds[p]), '')): raise ManifestError(f"[{where}.seconds.{bad}]: 'other' is missing")
+    if missing := [p for p in ASKED if p not in k.seconds]:
+        raise ManifestError(f"[{where}] seconds: {missing[0]} is missing")
+    if odd := sorted(k.seconds.keys() - set(PROFILES)):
+        raise ManifestError(f"[{where}] seconds: {odd[0]!r} is no profile; there are {', '.join(PROFILES)}")
+    if k.each == 'run' and (bad := next((p for p in k.seconds if 'other' not in k.seconds[p]), '')):
+        raise ManifestError(f"[{where}.seconds.{bad}]: 'other' is missing")
     if k.each != 'run' and not k.outputs: raise ManifestError(f"[{where}] outputs: expected at least one file")
     for p in PROFILES:
         try: check_parameters(path, k.parameters | getattr(k, p))
@@ -123,18 +130,22 @@ def _check_artefact(a, m):
     if not a.job: return
     _one_of(where, 'job', a.job, tuple(m.jobs))
     k = m.jobs[a.job]
-    if k.each == 'data set' and not a.datasets: raise ManifestError(f"[{where}]: {a.job} is made for each data set, say which in datasets")
+    if k.each == 'data set' and not a.datasets:
+        raise ManifestError(f"[{where}]: {a.job} is made for each data set, say which in datasets")
     for d in a.datasets:
         if k.datasets: _one_of(where, 'datasets', d, k.datasets)
 
 def _check(m):
     for k in m.jobs.values(): _check_kind(k, m)
-    if (n := sum(k.each == 'run' for k in m.jobs.values())) != 1: raise ManifestError(f"{n} jobs have each = 'run', expected exactly one: the training")
+    if (n := sum(k.each == 'run' for k in m.jobs.values())) != 1:
+        raise ManifestError(f"{n} jobs have each = 'run', expected exactly one: the training")
     seen = {}
     for a in m.artefacts.values():
         _check_artefact(a, m)
         for at in itertools.product([a.paper] if a.paper else [], a.datasets or ('',)):
-            if at in seen: raise ManifestError(f"[artefact.{a.name}] is {' of '.join(filter(None, at))}, as [artefact.{seen[at]}] is already")
+            if at in seen:
+                raise ManifestError(
+                    f"[artefact.{a.name}] is {' of '.join(filter(None, at))}, as [artefact.{seen[at]}] is already")
             seen[at] = a.name
     return m
 
@@ -149,13 +160,20 @@ def load_manifest(
     path = Path(path or root/'nbs/paper/manifest.toml')
     try: raw = tomllib.loads(path.read_text(encoding='utf-8'))
     except tomllib.TOMLDecodeError as e: raise ManifestError(f"{path.name}: {e}") from None
-    if odd := sorted(raw.keys() - {'grid', 'job', 'artefact'}): raise ManifestError(f"{path.name} has an unknown part [{odd[0]}]: there are grid, job, artefact")
+    if odd := sorted(raw.keys() - {'grid', 'job', 'artefact'}):
+        raise ManifestError(f"{path.name} has an unknown part [{odd[0]}]: there are grid, job, artefact")
     grid = raw.get('grid', {})
-    if missing := [n for n in ('datasets', 'models', 'seeds') if n not in grid]: raise ManifestError(f"[grid]: {missing[0]} is missing")
-    if odd := sorted(grid.keys() - {'datasets', 'models', 'seeds', 'weights'}): raise ManifestError(f"[grid] has an unknown key {odd[0]!r}: there are datasets, models, seeds, weights")
-    if set(grid['seeds']) != set(PROFILES): raise ManifestError(f"[grid] seeds of {', '.join(grid['seeds'])}: expected {', '.join(PROFILES)}")
-    made = {part: {n: _build(cls, part, n, t) for n, t in raw.get(part, {}).items()} for part, cls in (('job', Kind), ('artefact', Artefact))}
-    return _check(Manifest(tuple(grid['datasets']), tuple(grid['models']), {p: tuple(s) for p, s in grid['seeds'].items()}, {n: tuple(d) for n, d in grid.get('weights', {}).items()}, made['job'], made['artefact'], root))
+    if missing := [n for n in ('datasets', 'models', 'seeds') if n not in grid]:
+        raise ManifestError(f"[grid]: {missing[0]} is missing")
+    if odd := sorted(grid.keys() - {'datasets', 'models', 'seeds', 'weights'}):
+        raise ManifestError(f"[grid] has an unknown key {odd[0]!r}: there are datasets, models, seeds, weights")
+    if set(grid['seeds']) != set(PROFILES):
+        raise ManifestError(f"[grid] seeds of {', '.join(grid['seeds'])}: expected {', '.join(PROFILES)}")
+    made = {part: {n: _build(cls, part, n, t) for n, t in raw.get(part, {}).items()} for part,
+        cls in (('job', Kind), ('artefact', Artefact))}
+    return _check(Manifest(tuple(grid['datasets']), tuple(grid['models']), {p: tuple(s) for p,
+        s in grid['seeds'].items()}, {n: tuple(d) for n, d in grid.get('weights', {}).items()}, made['job'],
+        made['artefact'], root))
 
 # %% ../../nbs/reproduce/manifest.ipynb #fd550759
 def split_model(
@@ -179,10 +197,13 @@ def seeds_of(
 def _job(m, kind, spec, given, parts=(), needs=(), cost=None):
     has, fixed = notebook_parameters(m.root/kind.notebook), kind.parameters | getattr(kind, spec.profile)
     pool = {n: getattr(spec, n) for n in SHARED} | given | fixed
-    tag = '_'.join([*([result_key(spec)] if kind.each != 'project' else []), *([spec.profile] if 'profile' in has else []),
+    tag = '_'.join([*([result_key(spec)] if kind.each != 'project' else []),
+        *([spec.profile] if 'profile' in has else []),
         *([spec.protocol] if 'protocol' in has and spec.protocol != 'strict' else []), *parts])
-    return Job('_'.join(filter(None, (kind.name, tag))), kind.notebook, {n: v for n, v in pool.items() if n in has}, float(kind.cost(spec.profile) if cost is None else cost),
-        kind.name, tuple(needs), *(tuple(o.format(tag=tag) for o in files) for files in (kind.outputs, kind.extras)), kind.alone)
+    return Job('_'.join(filter(None, (kind.name, tag))), kind.notebook, {n: v for n, v in pool.items() if n in has},
+        float(kind.cost(spec.profile) if cost is None else cost),
+        kind.name, tuple(needs), *(tuple(o.format(tag=tag) for o in files) for files in (kind.outputs, kind.extras)),
+        kind.alone)
 
 # %% ../../nbs/reproduce/manifest.ipynb #867bf549
 def _trainings(m, spec, models, seeds, out):
@@ -191,7 +212,8 @@ def _trainings(m, spec, models, seeds, out):
         if s not in seeds_of(asked, seeds): continue
         model = asked.partition('@')[0].strip()
         parts = model.replace(':', '-'), f's{s}'
-        j = _job(m, m.train, spec, dict(zip(('model', 'preset'), split_model(model)), seed=s, out=out, note_run=''), parts, cost=costs.get(model, costs['other']))
+        j = _job(m, m.train, spec, dict(zip(('model', 'preset'), split_model(model)), seed=s, out=out, note_run=''),
+            parts, cost=costs.get(model, costs['other']))
         j.parameters['note_run'] = str(base/'notebooks'/f'{j.name}.run.json')
         yield j
 
@@ -201,7 +223,8 @@ def _needed(kind, trainings):
 
 def _given(models, seeds, out):
     ours = [m for m in models if m.startswith('sparseattnnet')]
-    return dict(models=','.join(models), seeds=','.join(map(str, seeds)), seed=seeds[0], out=out) | ({'preset': split_model(ours[0])[1]} if ours else {})
+    return dict(models=','.join(models), seeds=','.join(map(str, seeds)), seed=seeds[0],
+        out=out) | ({'preset': split_model(ours[0])[1]} if ours else {})
 
 # %% ../../nbs/reproduce/manifest.ipynb #b4e7f0e3
 def set_jobs(
@@ -214,8 +237,10 @@ def set_jobs(
 )->list[Job]: # in the order to run them
     "The jobs of one data set, which may be a folder of one's own; the trainings are left out where no job reads them."
     models, seeds = models or m.models, seeds or m.seeds[spec.profile]
-    mine = [k for k in m.jobs.values() if k.each == 'data set' and (k.name in kinds if kinds else k.main) and (not k.datasets or spec.dataset in k.datasets)]
-    trainings = list(_trainings(m, spec, models, seeds, out)) if not kinds or m.train.name in kinds or any(k.runs != 'none' for k in mine) else []
+    mine = [k for k in m.jobs.values() if k.each == 'data set' and (k.name in kinds if kinds else k.main)
+        and (not k.datasets or spec.dataset in k.datasets)]
+    trainings = list(_trainings(m, spec, models, seeds,
+        out)) if not kinds or m.train.name in kinds or any(k.runs != 'none' for k in mine) else []
     made = {k.name: _job(m, k, spec, _given(models, seeds, out), needs=_needed(k, trainings)) for k in mine}
     before, after = ([made[k.name] for k in mine if (k.runs == 'none') == first] for first in (True, False))
     return [*before, *trainings, *(j for j in after if j.needs)]
@@ -225,11 +250,15 @@ def kinds_of(
     m:Manifest, # the manifest
     names:tuple, # names of artefacts or of jobs, places in the paper such as 'Table 1', or all
 )->tuple: # names of kinds of job
-    "What makes certain artefacts; raises ManifestError for a name that is not there and for an artefact without notebook."
+    """What makes certain artefacts; raises ManifestError for a name that is not there and for an artefact without
+    notebook."""
     if tuple(names) == ('all',): return tuple(m.jobs)
-    by = {a.name: a.job for a in m.artefacts.values()} | {a.paper.lower(): a.job for a in m.artefacts.values() if a.paper} | {k: k for k in m.jobs}
+    by = {a.name: a.job for a in m.artefacts.values()} | {a.paper.lower(): a.job for a in m.artefacts.values()
+        if a.paper} | {k: k for k in m.jobs}
     for n in names:
-        if n.lower() not in by: raise ManifestError(f"there is no artefact {n!r}: choose from {', '.join(dict.fromkeys([*m.artefacts, *m.jobs]))}, or all")
+        if n.lower() not in by:
+            raise ManifestError(
+                f"there is no artefact {n!r}: choose from {', '.join(dict.fromkeys([*m.artefacts, *m.jobs]))}, or all")
         if not by[n.lower()]: raise ManifestError(f"{n} has no notebook yet")
     return tuple(dict.fromkeys(by[n.lower()] for n in names))
 
@@ -243,19 +272,24 @@ def jobs_of(
     out:str='', # folder for results; '' is outputs
     artefacts:tuple=(), # names, see `kinds_of`; () is those of the main job
 )->list[Job]: # in the order to run them
-    "All jobs of the main job. What is made once for the project is made when all data sets of the grid are asked for, or by name."
+    """All jobs of the main job. What is made once for the project is made when all data sets of the grid are asked
+    for, or by name."""
     specs = specs or tuple(RunSpec(dataset=d, profile=profile) for d in m.datasets)
     models, kinds = models or m.models, kinds_of(m, artefacts)
     seeds = seeds or m.seeds[specs[0].profile]
-    mine = [k for k in m.jobs.values() if k.each == 'project' and (k.name in kinds if kinds else k.main and set(m.datasets) <= {s.dataset for s in specs})]
-    jobs = [j for s in specs for j in set_jobs(m, s, models, seeds, out, kinds)] if not kinds or any(m.jobs[k].each != 'project' for k in kinds) else []
+    mine = [k for k in m.jobs.values() if k.each == 'project'
+        and (k.name in kinds if kinds else k.main and set(m.datasets) <= {s.dataset for s in specs})]
+    jobs = [j for s in specs for j in set_jobs(m, s, models, seeds, out,
+        kinds)] if not kinds or any(m.jobs[k].each != 'project' for k in kinds) else []
     trainings = [j for j in jobs if j.kind == m.train.name]
     if not trainings and any(k.runs != 'none' for k in mine):
         trainings = [j for s in specs for j in _trainings(m, s, models, seeds, out)]
         jobs += trainings
     for k in mine:
         needs = _needed(k, trainings)
-        if k.runs == 'none' or needs: jobs.append(_job(m, k, specs[0], _given(models, seeds, out), needs=[*needs, *(j.name for j in jobs if j.kind in k.after)]))
+        if k.runs == 'none' or needs:
+            jobs.append(_job(m, k, specs[0], _given(models, seeds, out),
+                needs=[*needs, *(j.name for j in jobs if j.kind in k.after)]))
     return jobs
 
 # %% ../../nbs/reproduce/manifest.ipynb #c5bc21ee
@@ -264,12 +298,14 @@ def published(
     outputs:tuple, # files, relative to the folder for results
 )->list[str]: # their names in outputs/reference
     "Which of a job's files are published."
-    like = lambda name, patterns: any(re.fullmatch(re.escape(Path(p).name).replace(r'\{tag\}', '.*'), name) for p in patterns)
+    like = lambda name, patterns: any(re.fullmatch(re.escape(Path(p).name).replace(r'\{tag\}', '.*'), name)
+        for p in patterns)
     picture = lambda name: kind.picture and like(name, kind.outputs) and not like(name, kind.extras)
     return [n for n in (Path(o).name for o in outputs) if not n.endswith('.svg' if picture(n) else '.png')]
 
 # %% ../../nbs/reproduce/manifest.ipynb #a1ddfc97
-STATUSES = ('reproduced on real data', 'reproduced on simulated data', 'computed, no images needed', 'not yet run', 'no notebook yet',
+STATUSES = ('reproduced on real data', 'reproduced on simulated data', 'computed, no images needed', 'not yet run',
+    'no notebook yet',
     'changed since it was made', *TYPED)
 
 def _simulated(p):
@@ -279,9 +315,11 @@ def _simulated(p):
 def _status(files, notebook):
     if not files: return 'not yet run', ''
     about = provenance_of(files[0].parent, files[0].stem)
-    if any(changed_files(f.parent, f.stem) for f in files) or about['notebook'] != notebook: return 'changed since it was made', ''
+    if any(changed_files(f.parent, f.stem) for f in files) or about['notebook'] != notebook:
+        return 'changed since it was made', ''
     seen = _simulated(about)
-    return ('computed, no images needed', '—') if seen is None else ('reproduced on simulated data', 'SIMULATED') if seen else ('reproduced on real data', 'real')
+    return ('computed, no images needed', '—') if seen is None else ('reproduced on simulated data',
+        'SIMULATED') if seen else ('reproduced on real data', 'real')
 
 # %% ../../nbs/reproduce/manifest.ipynb #74585de8
 def artefact_status(
@@ -295,10 +333,12 @@ def artefact_status(
     if a.status or not a.job: return nothing | dict(status=a.status or nothing['status'])
     k = m.jobs[a.job]
     for p in reversed(PROFILES):
-        outputs = [Path(reference)/n for n in published(k, _job(m, k, RunSpec(dataset=dataset or 'opd', profile=p), {}).outputs)]
+        outputs = [Path(reference)/n for n in published(k,
+            _job(m, k, RunSpec(dataset=dataset or 'opd', profile=p), {}).outputs)]
         if all(f.is_file() and provenance_of(reference, f.stem) for f in outputs):
             status, data = _status(outputs, k.notebook)
-            return dict(status=status, data=data, profile=p if 'profile' in notebook_parameters(m.root/k.notebook) else '', file=outputs[0])
+            return dict(status=status, data=data, profile=p if 'profile' in notebook_parameters(m.root/k.notebook)
+                else '', file=outputs[0])
     return nothing | dict(status='not yet run')
 
 # %% ../../nbs/reproduce/manifest.ipynb #e24f6c9b
@@ -311,8 +351,10 @@ def artefact_table(
     for a, d in ((a, d) for a in m.artefacts.values() for d in a.datasets or ('',)):
         s = artefact_status(m, a, d, reference)
         nb = m.jobs[a.job].notebook.removeprefix('nbs/') if a.job else ''
-        f = s['file'] and (f"../{s['file'].relative_to(m.root).as_posix()}" if s['file'].is_relative_to(m.root) else s['file'].name)
-        rows.append([a.paper or 'ours', a.title, f'[{Path(nb).stem}]({nb})' if nb else '—', ' '.join(filter(None, (s['data'], d))) or '—',
+        f = s['file'] and (f"../{s['file'].relative_to(m.root).as_posix()}" if s['file'].is_relative_to(m.root)
+            else s['file'].name)
+        rows.append([a.paper or 'ours', a.title, f'[{Path(nb).stem}]({nb})' if nb else '—',
+            ' '.join(filter(None, (s['data'], d))) or '—',
             s['profile'] or '—', s['status'], f"[{s['file'].name}]({f})" if f else '—'])
     heads = ['paper', 'what it shows', 'notebook', 'data', 'profile', 'status', 'file']
     return '\n'.join('| ' + ' | '.join(r) + ' |' for r in [heads, ['---']*len(heads), *rows])

@@ -34,14 +34,11 @@ class Learner:
         self.x = torch.rand(batch, m.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
         self.y, self.b, self.alpha = torch.arange(batch) % classes, np.arange(batch), torch.ones(classes, device=device)
         self.opt = torch.optim.AdamW(m.parameters(), lr=PEAK, weight_decay=Recipe.weight_decay)
+        self.one = T.Step(m, self.opt, self.alpha, self.mean, device=device)
 
     def step(self)->dict[str, float]: # the losses
         "One step of the training loop."
-        progress = types.SimpleNamespace(tick=lambda n: None)
-        losses, *_ = T._train_epoch(self.model, self.mean, self.opt, [(self.b, self.x)], self.y, self.alpha, None,
-            self.k, False, self.device, 0, progress,
-            [f'image {i}' for i in self.b])
-        return losses
+        return self.one(self.x, self.y, self.k)
 
 # %% ../../nbs/studies/steps.ipynb #20754a07
 def taken_apart(
