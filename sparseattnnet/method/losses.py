@@ -82,7 +82,7 @@ def contrastive_loss(
     y:Tensor, # class of each image, (B,), int64
     tau:float=.07, # temperature
     generator:torch.Generator|None=None, # draws the positives; None is torch's global one
-)->tuple[Tensor,int]: # scalar, and how many anchors were skipped for want of a positive
+)->tuple[Tensor,int]: # scalar, and how many anchors were skipped because they had no positive
     "Contrastive loss as Eq. 17 prints it: one random positive for each anchor, the anchor itself in the denominator."
     s, itself, positive = _similarities(z, y, tau)
     anchor = positive.any(1)
@@ -96,7 +96,7 @@ def supcon_loss(
     z:Tensor, # embeddings, (B, D), normalised here
     y:Tensor, # class of each image, (B,), int64
     tau:float=.07, # temperature
-)->tuple[Tensor,int]: # scalar, and how many anchors were skipped for want of a positive
+)->tuple[Tensor,int]: # scalar, and how many anchors were skipped because they had no positive
     """Supervised contrastive loss, the L_out of Khosla et al. (2020): every positive counts, the anchor itself is
     left out."""
     s, itself, positive = _similarities(z, y, tau)
