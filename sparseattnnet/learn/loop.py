@@ -384,7 +384,8 @@ class _Run:
         val = evaluate(probs, y, self.images.class_names)
         val_loss = float(-np.log(np.clip(probs[np.arange(len(y)), y], 1e-12, 1)).mean())
         entry = dict(epoch=epoch + 1, k=self.k, lr=self.opt.param_groups[0]['lr'], train=train,
-            val=dict(loss=val_loss, accuracy=val['accuracy'], macro_f1=val['macro_f1']), seconds=round(time.time() - t0, 2))
+            val=dict(loss=val_loss, accuracy=val['accuracy'], macro_f1=val['macro_f1']),
+            seconds=round(time.time() - t0, 2))
         if val['macro_f1'] > self.best_score:
             self.best, self.best_score = _copy(self.judged), val['macro_f1']
             self.best_epoch, self.best_k = epoch + 1, self.k
@@ -409,10 +410,12 @@ class _Run:
         if self.state is None or not Path(self.state).exists(): return 0
         tensors, s = R.load_state(self.state)
         if s['recipe'] != dataclasses.asdict(self.r):
-            raise ValueError(f"{Path(self.state).name} belongs to another recipe, {s['recipe']}: remove it, or train with "
+            raise ValueError(f"{Path(self.state).name} belongs to another recipe, {s['recipe']}: remove it, or train "
+                "with "
                 "that recipe")
         if s['data'] != self.data():
-            raise ValueError(f"{Path(self.state).name} was written with other images or another split: remove it to start "
+            raise ValueError(f"{Path(self.state).name} was written with other images or another split: remove it to "
+                "start "
                 "anew, or give the images that it belongs to")
         self.best = _unpack(tensors, self.model, self.mean, self.opt)
         for n in ('history', 'best_score', 'best_epoch', 'best_k', 'k'): setattr(self, n, s[n])
