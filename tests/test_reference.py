@@ -40,7 +40,7 @@ def test_the_name_of_a_run_is_worked_out_as_it_was():
 def made(tmp_path_factory):
     "A store of two runs with their table and its comparisons."
     at, out = tmp_path_factory.mktemp('made'), tmp_path_factory.mktemp('outputs')
-    for model in ('dense_cnn', 'sparseattnnet'): train_run(RunSpec(dataset='opd', source='simulated', model=model, profile='smoke', epochs=1), out, show=False)
+    for model in ('dense_cnn', 'sparseattnnet'): train_run(RunSpec(dataset='opd', source='simulated', model=model, preset='corrected', profile='smoke', epochs=1), out, show=False)
     runs = {r['model']: r for r in ST.load_runs(out)}
     rows, given = [runs['sparseattnnet'], runs['dense_cnn']], dict(models='sparseattnnet:corrected,dense_cnn', seeds='0', margin=1.)
     groups = {i: i[-1] for r in rows for i in ST.run_predictions(r).ids}

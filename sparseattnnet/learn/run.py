@@ -90,7 +90,7 @@ class RunSpec:
     source:str='auto' # auto (real where they are at hand), simulated or real
     simulator:str='' # options of the simulator, as JSON
     model:str='sparseattnnet' # sparseattnnet or a baseline
-    preset:str='corrected' # preset of SparseAttnNet
+    preset:str='guided' # preset of SparseAttnNet
     profile:str='quick' # how long to train: smoke, quick, full or converged
     protocol:str='strict' # split: strict (64/16/20), paper (a replica), official, or random (ignores groups)
     seed:int=0 # seeds split, weights and order

@@ -159,7 +159,7 @@ def total_loss(
     weights:Mapping[str,float]=PAPER_WEIGHTS, # lambda of each part; focal counts 1 unless given
 )->Tensor: # scalar
     "Weighted sum of the parts, Eq. 20; a part that is not finite raises FloatingPointError with its name."
-    bad = {n: float(v) for n, v in parts.items() if not torch.isfinite(v).all()}
+    bad = {n: v.item() for n, v in parts.items() if not torch.isfinite(v).all()}
     if bad:
         raise FloatingPointError(
             f"loss part {bad} is not finite: lower the learning rate or look at the images of this batch")

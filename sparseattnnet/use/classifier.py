@@ -162,7 +162,7 @@ def _probabilities(model, X):
 class SparseAttnClassifier:
     "Hierarchical sparse attention for images, as a scikit-learn classifier."
     def __init__(self,
-        preset='corrected', # preset of SparseAttnNet: corrected, edge, or faithful (the paper to the letter)
+        preset='guided', # preset of SparseAttnNet: guided, guided-edge, corrected, edge, or faithful (the paper's)
         epochs=0, # passes over the training images; 0 takes the profile's, a minute or two on two cores
         seed=0, # seeds split, weights and order
         device='auto', # auto, cpu, cuda, cuda:1 …
