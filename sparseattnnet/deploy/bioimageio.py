@@ -51,7 +51,7 @@ class Network(nn.Module):
     def forward(self, x): return _forward(self, x)[0]
 
 '''
-_PARTS = ('_take', '_tokens', '_weights', '_read', '_map')
+_PARTS = ('_take', '_tokens', '_weights', '_select', '_sums', '_read', '_classify', '_map')
 
 # %% ../../nbs/deploy/bioimageio.ipynb #3bb40aef
 def network_source()->str: # Python
