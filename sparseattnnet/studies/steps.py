@@ -62,7 +62,8 @@ def taken_apart(
     lap('backward')
     learner.opt.step()
     lap('AdamW')
-    T.update_ema(learner.mean, m, learner.mean.decay, 0)
+    T.update_ema(learner.mean, m, learner.mean.decay, learner.one.done)
+    learner.one.done += 1
     lap('running mean')
     return laps
 
