@@ -18,6 +18,7 @@ import time
 import traceback
 import warnings
 import zlib
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def damaged_json(value, rng):
         if not spots: break
         v, k = spots[int(rng.integers(len(spots)))]
         if rng.random() < .25: del v[k]
-        else: v[k] = NASTY[int(rng.integers(len(NASTY)))]
+        else: v[k] = deepcopy(NASTY[int(rng.integers(len(NASTY)))])  # else later damage would change the list itself
     return value
 
 

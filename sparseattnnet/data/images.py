@@ -479,7 +479,8 @@ def _open(
             d = _Decoded(np.concatenate([x, d.alpha[None]]), turn=d.turn)
         x, clear = (_channels_first(d.pixels, len(names)), False) if d.alpha is None else _on_ground(d, ground)
     except Exception as e:
-        why = str(e).replace(str(path), path.name)[:500] or type(e).__name__
+        why = str(e).replace(str(path), path.name)[:500]
+        if ' ' not in why: why = f'{type(e).__name__} {why}'.strip() # a bare key or nothing: say what kind of error
         if why.startswith(OURS): raise ValueError(why) from None
         raise ValueError(f"{'truncated' if any(w in why.lower() for w in CUT) else 'unreadable'}: {why}") from None
     return np.ascontiguousarray(_upright(x, d.turn)), clear
