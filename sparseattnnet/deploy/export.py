@@ -209,7 +209,7 @@ def classify(images):
     "images: float32 (B, C, H, W), scaled to [0, 1] from card['value_range']"
     low, high = np.min(images), np.max(images)
     if not (low >= -.001 and high <= 1.001):
-        raise ValueError(f"images reach from {low:g} to {high:g}: expected [0, 1]; scale them from {card['value_range']}")
+        raise ValueError(f"images reach from {low:g} to {high:g}: expected [0, 1]; scale from {card['value_range']}")
     logits, pixels = session.run(None, {'images': images.astype(np.float32)})
     p = np.exp(logits - logits.max(1, keepdims=True))
     return p/p.sum(1, keepdims=True), logits
