@@ -7,7 +7,6 @@ __all__ = ['LEARNERS', 'PARTS', 'Learner', 'taken_apart', 'train_rounds', 'costl
 
 # %% ../../nbs/studies/steps.ipynb #2c60d785
 import time
-import types
 from dataclasses import asdict
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ class Learner:
         m = self.model = B.build_rival(rival, classes, seed).to(device, memory_format=torch.channels_last).train()
         self.rival, self.k, self.device, self.mean = rival, B.rival_k(rival, m, side), device, T._mean_of(m, .98)
         self.x = torch.rand(batch, m.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
-        self.y, self.b, self.alpha = torch.arange(batch) % classes, np.arange(batch), torch.ones(classes, device=device)
+        self.y, self.alpha = torch.arange(batch) % classes, torch.ones(classes, device=device)
         self.opt = torch.optim.AdamW(m.parameters(), lr=PEAK, weight_decay=Recipe.weight_decay)
         self.one = T.Step(m, self.opt, self.alpha, self.mean, device=device)
 
