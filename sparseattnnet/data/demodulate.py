@@ -10,6 +10,7 @@ __all__ = ['spectrum_at', 'find_carrier', 'filter_reach', 'sideband', 'border_fr
 import warnings
 import numpy as np
 from scipy import fft, ndimage
+from fastcore.meta import delegates
 from ..package import needs
 
 # %% ../../nbs/data/demodulate.ipynb #eaef4bde
@@ -206,16 +207,15 @@ def _check_given(h, carrier, filter_radius):
             "outside the filter around that; expected (fx, fy), x first, in cycles per pixel, or None to find it")
 
 # %% ../../nbs/data/demodulate.ipynb #34f4a74f
+@delegates(phase_to_opd)
 def demodulate(
     hologram:np.ndarray, # grey values, (H, W) or (1, H, W)
     carrier:tuple|None=None, # (fx, fy), cycles per pixel; None finds it
     wavelength_um:float=.633, # in vacuum, µm
     filter_radius:float=.6, # radius of the low-pass as a share of the carrier's length
-    background:str|None='quadratic', # None only sets the median of the background to 0
-    mask:np.ndarray|None=None, # pixels with cells, (H, W), bool; None: all but the border frame
     reference:np.ndarray|None=None, # hologram without a cell, (H, W)
-    sign:int|None=None, # 1 or -1; None makes the cell positive
     return_field:bool=False, # also the complex field, its phase unwrapped and levelled
+    **kwargs, # background, mask, sign: as in `phase_to_opd`
 )->np.ndarray|tuple: # OPD, nm, (H, W), float32; and the field, complex64, if asked for
     "Optical path difference from an off-axis hologram (§3.1.3), Eqs. 1–4; raises ValueError when there is no sideband."
     h = _plane(hologram)
@@ -228,6 +228,6 @@ def demodulate(
     if ref is not None:
         V = sideband(ref, carrier, filter_radius)
         U = U*V.conj()/np.maximum(np.abs(V)**2, 1e-3*np.median(np.abs(V)**2))
-    opd = phase_to_opd(np.angle(U), wavelength_um, background, mask, sign)
+    opd = phase_to_opd(np.angle(U), wavelength_um, **kwargs)
     if not return_field: return opd
     return opd, (np.abs(U)*np.exp(2j*np.pi*opd/(wavelength_um*1e3))).astype(np.complex64)

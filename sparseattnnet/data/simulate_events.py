@@ -13,6 +13,7 @@ __all__ = ['EVENT_CLASSES', 'EVENT_TRAITS', 'EVENT_CONSTANTS', 'EVENT_SEP', 'SIZ
 from typing import NamedTuple
 import numpy as np
 from scipy import fft
+from fastcore.meta import delegates
 from .events import EVENT_DTYPE, accumulate, as_events
 from .images import ImageSet
 from .simulation import Constant, Simulator, Trait, draw_traits, parameter_rows, random_rotation
@@ -436,19 +437,16 @@ SIMULATOR = Simulator('event', 'cancer cells by event camera', 'simulate_events'
     ('cell', 'protrusions', 'noise'))
 
 # %% ../../nbs/data/simulate_events.ipynb #0c7b68b0
+@delegates(simulate)
 def simulate_events(
     counts:tuple=(100, 100), # images of SW480 and SW620
     seed:int=0, # seed of the data set
     sep:float=EVENT_SEP, # separation of the classes: 0 none, 1 the table
-    first:int|tuple=0, # number of the first image of each class
-    truth:bool=False, # also return masks, counts and traits
-    workers:int|None=None, # processes; None: all cores, and just one for small sets
-    progress:bool=True, # show a bar for large sets
-    parts=None, # folder for finished batches, so that a killed run goes on
     session_leak:bool=False, # each class on a recording day of its own
     frames_per_cell:int=1, # images that show one rolling cell; they form a group
+    **kwargs, # first; truth (masks, counts and traits); workers, progress, parts: as in `simulate`
 )->ImageSet: # float32 net events, (N, 1, 135, 135), class after class
     """Simulated event images of rolling cancer cells; each depends on seed, class, number and options alone
     (§3.1.2, Fig. 3)."""
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak,
-        frames_per_cell=frames_per_cell)
+    return simulate(SIMULATOR, counts, seed, sep=sep, session_leak=session_leak,
+        frames_per_cell=frames_per_cell, **kwargs)

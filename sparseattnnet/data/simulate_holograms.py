@@ -10,8 +10,8 @@ __all__ = ['HOLO_CONSTANTS', 'HOLO_VERSION', 'HOLO_SEP', 'CARRIERS', 'SIMULATOR'
 # %% ../../nbs/data/simulate_holograms.ipynb #205ae172
 from typing import NamedTuple
 import numpy as np
-from pathlib import Path
 from scipy import fft
+from fastcore.meta import delegates
 from .images import ImageSet
 from .simulate_tcells import CONSTANTS, MASKS, PIXEL_UM, SIZE, TCELL_CLASSES, TRAITS, cell_truth
 from .simulate_tcells import low_order, numbered_cell, optical_field, pixel_axis, projected_opd
@@ -196,20 +196,16 @@ SIMULATOR = Simulator('holo', 'T cells as off-axis holograms', 'simulate_hologra
     frames_per_cell=1), MASKS)
 
 # %% ../../nbs/data/simulate_holograms.ipynb #32631ea3
+@delegates(simulate)
 def simulate_holo(
     counts:tuple=(100, 100, 100), # images of NA, ACT and ACT7d
     seed:int=0, # seed of the data set
     sep:float=HOLO_SEP, # separation of the classes: 0 none, 1 the table of the T cells
-    first:int|tuple=0, # number of the first image of each class
-    truth:bool=False, # also return masks, noise-free paths, mass, carrier and traits
-    workers:int|None=None, # processes; None: all cores, and just one for small sets
-    progress:bool=True, # show a bar for large sets
-    parts:str|Path|None=None, # folder for finished batches, so that a killed run goes on
     carrier:str='session', # 'session': one carrier for all; 'random': another for each image
     session_leak:bool=False, # carrier, light and background belong to the class's own recording day
     frames_per_cell:int=1, # images that show the same cell
+    **kwargs, # first, truth (masks, paths, mass, carrier, traits), workers, progress, parts: as in `simulate`
 )->ImageSet: # uint8 holograms, (N, 1, 135, 135), class after class
     "Simulated off-axis holograms of T cells; each depends on seed, options, class and number alone (§3.1, Fig. 4)."
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, carrier=carrier,
-        session_leak=session_leak,
-        frames_per_cell=frames_per_cell)
+    return simulate(SIMULATOR, counts, seed, sep=sep, carrier=carrier, session_leak=session_leak,
+        frames_per_cell=frames_per_cell, **kwargs)

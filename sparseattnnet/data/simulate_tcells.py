@@ -12,8 +12,8 @@ __all__ = ['SIMULATOR_VERSION', 'TCELL_CLASSES', 'TRAITS', 'CONSTANTS', 'SIZE', 
 # %% ../../nbs/data/simulate_tcells.ipynb #04e1afa5
 from typing import NamedTuple
 import numpy as np
-from pathlib import Path
 from scipy import fft
+from fastcore.meta import delegates
 from .images import ImageSet
 from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows
 from .simulation import random_rotation, simulate, stream
@@ -192,20 +192,24 @@ def _radii(rng, mean, n, low, high):
     return np.clip(mean*np.exp(.15*rng.standard_normal(int(n))), low, high)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #742d1479
-def _organelles(rng, t, axes, R, turn, c, host, nucleus, shift, middle):
-    n_r = t['nucleus_ratio']*t['diameter']/2
-    r = _radii(rng, t['nucleolus_radius'], t['nucleoli'], .2, n_r/2)
-    nucleoli = sphere_chords(middle + shift + _apart(rng, r, .8*(n_r - r)) @ turn.T, r, nucleus, True)
+def _nucleoli(rng, t, nucleus, centre, turn):
+    room = t['nucleus_ratio']*t['diameter']/2
+    r = _radii(rng, t['nucleolus_radius'], t['nucleoli'], .2, room/2)
+    return sphere_chords(centre + _apart(rng, r, .8*(room - r)) @ turn.T, r, nucleus, True)
+
+def _granules(rng, t, axes, R, body, middle):
     r = _radii(rng, t['granule_radius'], t['granules'], .2, .8)
     u = _directions(rng, len(r), t['polarity']*_directions(rng, 1))
-    granules = sphere_chords(middle + (rng.uniform(.8, .95, (len(r), 1))*u) @ (R*axes).T, r, host, True)
+    return sphere_chords(middle + (rng.uniform(.8, .95, (len(r), 1))*u) @ (R*axes).T, r, body, True)
+
+def _ruffles(rng, t, axes, R, c, body, middle):
     r = _radii(rng, t['ruffle_radius'], t['ruffles'], .2, 1.2)
     u = _directions(rng, len(r))
     normal = (u/axes) @ R.T
     normal /= np.sqrt((normal*normal).sum(1, keepdims=True))
     p = u @ (R*axes).T + .25*r[:, None]*normal
     p[:, :2] *= edge(c, p[:, 0], p[:, 1])[:, None]
-    return nucleoli, granules, sphere_chords(middle + p, r, host, False)
+    return sphere_chords(middle + p, r, body, False)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #97861103
 def _place(rng): return rng.uniform(*CONSTANTS['position'].value, 2), rng.normal(0, CONSTANTS['defocus'].value)
@@ -229,8 +233,9 @@ def draw_cell(
     n = t['nucleus_ratio']
     shift = (radius*(1 - n)*.8*rng.uniform()*_directions(rng, 1)[0] @ turn.T).astype(np.float32)
     L, z = chord(n*axes, R, x - shift[0], y - shift[1])
-    nucleus = L, z + shift[2]
-    parts = _organelles(rng, t, axes, R, turn, c, body, nucleus, shift, np.append(centre, 0.))
+    nucleus, middle = (L, z + shift[2]), np.append(centre, 0.)
+    parts = (_nucleoli(rng, t, nucleus, middle + shift, turn), _granules(rng, t, axes, R, body, middle),
+        _ruffles(rng, t, axes, R, c, body, middle))
     textures = tuple(correlated_noise(view or rng, CONSTANTS[f'{k}_length'].value, (SIZE, SIZE), PIXEL_UM)
         for k in ('chromatin', 'cytoplasm'))
     return TCell(t, centre, defocus, body[0], overlap(nucleus[1], L, body[1], body[0]), *parts, textures)
@@ -418,19 +423,16 @@ SIMULATOR = Simulator('opd', 'T cells', 'simulate_tcells', SIMULATOR_VERSION, TC
     CONSTANTS['range'].value, PIXEL_UM, dict(sep=OPD_SEP, session_leak=False, frames_per_cell=1), MASKS)
 
 # %% ../../nbs/data/simulate_tcells.ipynb #72faa61c
+@delegates(simulate)
 def simulate_opd(
     counts:tuple=(100, 100, 100), # images of NA, ACT and ACT7d
     seed:int=0, # seed of the data set
     sep:float=OPD_SEP, # separation of the classes, Eq. 1: 0 none, 1 the table
-    first:int|tuple=0, # number of the first image of each class
-    truth:bool=False, # also return masks, noise-free paths, mass and traits
-    workers:int|None=None, # processes; None: all cores, and just one for small sets
-    progress:bool=True, # show a bar for large sets
-    parts:str|Path|None=None, # folder for finished batches, so that a killed run goes on
     session_leak:bool=False, # background and fringe belong to the class's own recording day
     frames_per_cell:int=1, # images that show the same cell
+    **kwargs, # first; truth (masks, noise-free paths, mass and traits); workers, progress, parts: as in `simulate`
 )->ImageSet: # float32 images in nm, (N, 1, 135, 135), class after class
     """Simulated optical path difference images of T cells; each depends on seed, options, class and number alone
     (§3.1, Fig. 5)."""
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, session_leak=session_leak,
-        frames_per_cell=frames_per_cell)
+    return simulate(SIMULATOR, counts, seed, sep=sep, session_leak=session_leak,
+        frames_per_cell=frames_per_cell, **kwargs)

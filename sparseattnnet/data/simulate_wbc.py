@@ -13,11 +13,11 @@ __all__ = ['WBC_CLASSES', 'TRAITS', 'FORMS', 'ATYPICAL_MEANS', 'ATYPICAL_TRAITS'
 # %% ../../nbs/data/simulate_wbc.ipynb #f9e31960
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
+from fastcore.meta import delegates
 from .images import ImageSet
 from .simulation import Constant, Simulator, Trait, correlated_noise, draw_traits, parameter_rows
 from .simulation import simulate, stream
@@ -251,18 +251,20 @@ def draw_nucleus(
         L = arc*a('span')
         r = (np.sqrt(L*L + np.pi**2*share*R*R) - L)/np.pi
         return Nucleus(1, r, (-.25*arc*far)[None], np.array([r]), np.zeros(1), edge, (arc, turn, a('span')), 0.)
-    return _lobes(rng, form, R, R*np.sqrt(share/form), min(arc, .95*R - R*np.sqrt(share/form)), a('spacing'), turn,
-        edge, traits['bridge'])
+    return _lobes(rng, form, traits, arc, a('spacing'), turn, edge)
 
 # %% ../../nbs/data/simulate_wbc.ipynb #c3b63d7c
-def _lobes(rng, n, R, r, arc, spacing, turn, edge, bridge):
+def _lobes(rng, n, traits, arc, spacing, turn, edge):
+    R = traits['diameter']/2
+    r = R*np.sqrt(traits['nucleus_share']/n)
+    arc = min(arc, .95*R - r)
     step = 2*np.arcsin(min(spacing*r/2/arc, .95))
     angles = turn + (np.arange(n) - (n - 1)/2)*min(step, 1.75*np.pi/n) + rng.normal(0, .08, n)
     centres = (arc + rng.normal(0, .12*r, n))[:, None]*np.stack([np.cos(angles), np.sin(angles)], 1)
     sizes = r*np.exp(rng.normal(0, .09, n))
     reach = np.hypot(*centres.T) + sizes
     centres *= np.minimum(1, (.96*R - sizes)/np.maximum(reach - sizes, 1e-6))[:, None]
-    return Nucleus(n, r, centres, sizes, angles + np.pi/2 + rng.normal(0, .4, n), edge, (), bridge*r)
+    return Nucleus(n, r, centres, sizes, angles + np.pi/2 + rng.normal(0, .4, n), edge, (), traits['bridge']*r)
 
 def lobe_distances(
     nucleus:Nucleus, # its shape
@@ -586,19 +588,15 @@ SIMULATOR = Simulator('wbc', 'stained white blood cells', 'simulate_wbc', '1.2.0
     wbc_parameters, 'brightfield', 'grey level',
     (0., 255.), lambda o: FIELD_UM/o['size'], dict(sep=1., size=256, session_leak=False), MASKS)
 
+@delegates(simulate)
 def simulate_wbc(
     counts:tuple=(89, 322, 1034, 234, 2660), # per class, in the order of the names; the paper's counts
     seed:int=0, # seed of the data set
     sep:float=SIMULATOR.options['sep'], # separation of the classes: 0 none, 1 the table
-    first:int|tuple=0, # number of the first cell of each class
-    truth:bool=False, # also return masks and latent values
-    workers:int|None=None, # processes; None: all cores, and just one for small sets
-    progress:bool=True, # show a bar for large sets
-    parts:str|Path|None=None, # folder for finished batches, so that a killed run goes on
     size:int=256, # pixels along a side; 575 is the native size
     session_leak:bool=False, # as if each class had been stained and recorded on a day of its own
+    **kwargs, # first; truth (masks and latent values); workers, progress, parts: as in `simulate`
 )->ImageSet: # uint8 images (N, 3, size, size), class after class
     """Simulated bright-field images of stained white blood cells; each depends on seed, class, number and options
     alone (§3.1.1, Fig. 2)."""
-    return simulate(SIMULATOR, counts, seed, first, truth, workers, progress, parts, sep=sep, size=size,
-        session_leak=session_leak)
+    return simulate(SIMULATOR, counts, seed, sep=sep, size=size, session_leak=session_leak, **kwargs)
