@@ -9,7 +9,7 @@ __all__ = ['BATCH', 'Trait', 'Constant', 'parameter_rows', 'trait_moments', 'dra
 
 # %% ../../nbs/data/simulation.ipynb #a04e1c76
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -289,7 +289,7 @@ def simulate(
 )->ImageSet: # images (N, C, H, W), class after class
     "A simulated image set; each image depends on seed, class, number and options alone."
     counts, first = tuple(counts), (first,)*len(sim.classes) if np.ndim(first) == 0 else tuple(first)
-    work = Work(**{f.name: kwargs.pop(f.name) for f in fields(Work) if f.name in kwargs})
+    work = Work(**{k: kwargs.pop(k) for k in Work.__dataclass_fields__ if k in kwargs})
     check_request(sim, counts, first, seed, work.workers)
     o = check_options(sim, kwargs)
     numbers = [(c, int(f + i)) for c, (n, f) in enumerate(zip(counts, first)) for i in range(n)]

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
-from fastcore.basics import patch
 from torch import nn, Tensor
 from ..method import losses as L
 from ..method.kscheduler import KScheduler
@@ -167,12 +166,13 @@ def _unpack(tensors, model, mean, opt):
     opt.load_state_dict({'state': state, 'param_groups': opt.state_dict()['param_groups']})
     return _part(tensors, 'best') or None
 
-# %% ../../nbs/learn/11_loop.ipynb #d2845562
+# %% ../../nbs/learn/11_loop.ipynb #fff05056
 LINE_S = 10. # seconds between two lines of progress in a log file
 
 def _drawn_over(stream): # whether a line on it can be drawn again: a terminal, or the output of a notebook's cell
     return bool(getattr(stream, 'isatty', bool)()) or type(stream).__module__.startswith('ipykernel')
 
+# %% ../../nbs/learn/11_loop.ipynb #d2845562
 class Progress:
     "Counts images over a whole run; draws a tqdm bar, prints lines into a log, or writes a file for a runner."
     def __init__(self,
@@ -188,6 +188,7 @@ class Progress:
         elif show and not self.lines:
             from tqdm import tqdm
             self.bar = tqdm(total=total, initial=done, desc=title, unit='img', mininterval=.5, leave=False)
+
     def tick(self,
         n:int, # images done since the last call
     ):
@@ -200,22 +201,19 @@ class Progress:
         elif self.lines and time.time() - self.last > LINE_S:
             self.say(f'{self.title}: {self.n:,} of {self.total:,} images, {100*self.n/self.total:.0f} %')
 
-# %% ../../nbs/learn/11_loop.ipynb #f957684f
-@patch
-def say(self:Progress,
-    text:str, # one line
-)->None:
-    "Print a line without breaking the bar."
-    if self.bar: self.bar.write(text)
-    elif self.path or self.lines:
-        self.last = time.time()
-        print(text, flush=True)
+    def say(self,
+        text:str, # one line
+    )->None:
+        "Print a line without breaking the bar."
+        if self.bar: self.bar.write(text)
+        elif self.path or self.lines:
+            self.last = time.time()
+            print(text, flush=True)
 
-@patch
-def close(self:Progress)->None:
-    "Remove the bar, or the file."
-    if self.bar: self.bar.close()
-    elif self.path: Path(self.path).unlink(missing_ok=True)
+    def close(self)->None:
+        "Remove the bar, or the file."
+        if self.bar: self.bar.close()
+        elif self.path: Path(self.path).unlink(missing_ok=True)
 
 # %% ../../nbs/learn/11_loop.ipynb #5d118124
 def keep_memory()->bool: # True where the C library took the hint
@@ -306,13 +304,12 @@ def fit(
     index:dict[str, np.ndarray], # positions of train and val images
     recipe:Recipe=Recipe(), # how to train
     state:str|Path|None=None, # file that keeps the state after each epoch; None keeps none
-    device:str='cpu', # torch device
     show:bool=True, # progress on the screen
     title:str='', # text before the bar
 )->dict: # history (one entry an epoch), best epoch, its k, resumed_from
-    "Train a model; goes on from `state` if that file exists. Raises NonFiniteLoss."
+    "Train a model on the device where it lies; goes on from `state` if that file exists. Raises NonFiniteLoss."
     keep_memory()
-    run = _Run(model, images, index, recipe, state, device)
+    run = _Run(model, images, index, recipe, state)
     resumed, per = run.resume(), len(index['train']) + len(index['val'])
     p = Progress(recipe.epochs*per, resumed*per, title, show)
     if resumed: p.say(f'{title}: goes on after epoch {resumed} of {recipe.epochs}')
@@ -324,8 +321,9 @@ def fit(
 # %% ../../nbs/learn/11_loop.ipynb #3b081d68
 class _Run:
     "What `fit` carries from one epoch to the next."
-    def __init__(self, model, images, index, recipe, state, device):
-        self.model = model.to(device, memory_format=torch.channels_last)
+    def __init__(self, model, images, index, recipe, state):
+        device = next(model.parameters()).device
+        self.model = model.to(memory_format=torch.channels_last)
         self.images, self.index, self.r, self.state, self.device = images, index, recipe, state, device
         config, (_, H, W) = getattr(model, 'config', None), images.shape
         self.labels = torch.as_tensor(images.labels)

@@ -103,10 +103,8 @@ def sha256_file(
 
 # %% ../../nbs/learn/records.ipynb #4d1c6b7a
 def run_id(
-    dataset:str, # key of the data set, e.g. opd
-    simulated:bool, # True marks the name with `-sim`
-    model:str, # sparseattnnet or a baseline's name
-    preset:str, # faithful, corrected, edge; empty for a baseline
+    dataset:str, # key of the data set, e.g. opd, or opd-sim if it is simulated
+    model:str, # sparseattnnet and its preset, or a baseline's name
     profile:str, # smoke, quick or full
     protocol:str, # split protocol: strict, paper or official
     seed:int, # seed of the run
@@ -116,8 +114,7 @@ def run_id(
     if not re.fullmatch('[0-9a-f]{8,}', str(digest)):
         raise ValueError(f"digest={digest!r}: expected the fingerprint of the configuration, at least 8 hexadecimal "
             "digits")
-    parts = {'dataset': f"{dataset}{'-sim' if simulated else ''}", 'model': f"{model}{'-' if preset else ''}{preset}",
-             'profile': profile, 'protocol': protocol}
+    parts = {'dataset': dataset, 'model': model, 'profile': profile, 'protocol': protocol}
     slugs = {k: re.sub('[^a-z0-9.]+', '-', v.lower()).strip('-.') for k, v in parts.items()}
     empty = [k for k, v in slugs.items() if not v]
     if empty: raise ValueError(f"{empty[0]}={parts[empty[0]]!r}: expected a name with at least one letter or digit")

@@ -287,8 +287,8 @@ def name_run(
         data=dict(size=[C, H, W], only=spec.only, drop=spec.drop, too_few=spec.too_few))
     if spec.start_from: config['start'] = R.read_json(Path(spec.start_from)/'model.json')['sha256']
     digest = run_digest(config, data_identity(images.source, images.fingerprint), split.hash, CODE_VERSION)
-    return R.run_id(dataset_key(spec), images.simulated, spec.model, name, spec.profile, spec.protocol, spec.seed,
-        digest), config, recipe
+    key, model = dataset_key(spec) + ('-sim' if images.simulated else ''), spec.model + (f'-{name}' if ours else '')
+    return R.run_id(key, model, spec.profile, spec.protocol, spec.seed, digest), config, recipe
 
 # %% ../../nbs/learn/run.ipynb #7f48e2ec
 def train_run(
@@ -313,7 +313,7 @@ def train_run(
         if (folder/'record.json').exists() and not redo: return R.check_record(R.read_json(folder/'record.json'))
         split.save(folder/'split.json')
         index = split.indices(images)
-        fitted = fit(model, images, index, recipe, folder/'state.safetensors', device, show, title=_title(spec, images))
+        fitted = fit(model.to(device), images, index, recipe, folder/'state.safetensors', show, _title(spec, images))
         return _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device,
             dataset_key(spec), t0)
 

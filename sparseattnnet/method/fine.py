@@ -67,17 +67,18 @@ def _literal(layer, e, gate, weight):
     return z, A.mean((1, 3))[:, :-1]
 
 # %% ../../nbs/method/05_fine.ipynb #0b61a32d
-def _pool(R, R_cls, q, e, e_cls, W_v, heads, eps, gate=None, weight=None):
+def _pool(keys, tokens, q, eps, gate=None, weight=None):
+    (R, R_cls), (e, e_cls) = keys, tokens # of the pixels, of the CLS token
     g, many = e.new_ones(e.shape[:2]) if gate is None else gate, e.shape[1] + 1
     by = g if weight is None else g*weight
     if weight is not None: many = weight.sum(1, keepdim=True) + 1
     s = (by[:, None] @ R)[:, 0] + R_cls + many*eps
-    u = torch.stack([(q/heads).expand_as(s), torch.full_like(s, 1/s.shape[1])], 2)/s[..., None]
+    u = torch.stack([q.expand_as(s), torch.full_like(s, 1/s.shape[1])], 2)/s[..., None]
     w = g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True)
     if weight is not None: w = w*weight[..., None]
     w_cls = ((R_cls + eps).expand_as(s)[:, None] @ u)[:, 0]
     pooled = ((g*w[..., 0])[:, None] @ e)[:, 0] + w_cls[:, :1]*e_cls
-    return pooled @ W_v, w[..., 1], w_cls[:, 1]
+    return pooled, w[..., 1], w_cls[:, 1]
 
 # %% ../../nbs/method/05_fine.ipynb #58f20887
 def cls_attention(
@@ -91,15 +92,15 @@ def cls_attention(
     H, D, d = W_k.shape
     flat = lambda W: W.transpose(0, 1).reshape(D, H*d)
     R, q = (E @ flat(W_k)).relu(), E[:, -1] @ flat(W_q)
-    z, a, a_cls = _pool(R[:, :-1], R[:, -1], q, E[:, :-1], E[:, -1], W_v, H, eps)
-    return z, torch.cat([a, a_cls[:, None]], 1)
+    z, a, a_cls = _pool((R[:, :-1], R[:, -1]), (E[:, :-1], E[:, -1]), q/H, eps)
+    return z @ W_v, torch.cat([a, a_cls[:, None]], 1)
 
 # %% ../../nbs/method/05_fine.ipynb #3c8fc979
 def _fast(layer, e, gate, weight):
     q, k = (layer.cls @ f.weight.T for f in (layer.to_q, layer.to_k))
     R = layer.to_k(e).relu_()
-    z, a, _ = _pool(R, k.relu(), q, e, layer.cls, layer.to_v.weight.T, layer.heads, layer.eps, gate, weight)
-    return z, a
+    z, a, _ = _pool((R, k.relu()), (e, layer.cls), q/layer.heads, layer.eps, gate, weight)
+    return z @ layer.to_v.weight.T, a
 
 def _check_row(name, v, e, what):
     if v is None: return

@@ -12,7 +12,6 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 import torch
-from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, UPS, CoarseAttention
@@ -210,83 +209,74 @@ class SparseAttnNet(nn.Module):
             self.fine = FineAttention(c.dim, heads=c.heads, head_dim=c.head_dim, literal=c.literal)
         self.classify = Classifier(c.use_fine*c.dim + c.use_coarse*self.coarse.n_features, c.classes, c.hidden)
 
-# %% ../../nbs/method/07_model.ipynb #036778e5
-@patch
-def default_k(self:SparseAttnNet,
-    H:int, # image height, px
-    W:int, # image width, px
-)->int: # pixels
-    "k before training has moved it: the configured share of the pixels, or k0 (never more than H·W)."
-    c = self.config
-    return max(1, round(c.k_share*H*W)) if c.k_share is not None else min(c.k0, H*W)
+    def forward(self,
+        x:Tensor, # (B, C, H, W) float32 in [0, 1]
+        k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
+    )->SparseAttnOutput: # logits and what was looked at
+        "Classify a batch; raises ValueError for images or a k that do not fit, and for values outside of [0, 1]."
+        c = self.config
+        x = check_images(x, c.channels, values=True).to(self.classify.skip.weight.dtype)
+        H, W = x.shape[-2:]
+        k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
+        m = self.coarse(x)
+        (idx, weight), parts, a = self.choose(x, m, k), [], None
+        if c.use_fine:
+            gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
+            z, a = self.fine(self.embed(self.tokens(x, idx, m.features)), gate, weight)
+            parts.append(z)
+        if c.use_coarse: parts.append(m.z)
+        fused = torch.cat(parts, 1)
+        seen = self.explore(x, m) if self.training and c.distill == 'influence' else None
+        return SparseAttnOutput(self.classify(fused), fused, m.logits, idx, a, seen)
 
-@patch
-def tokens(self:SparseAttnNet,
-    x:Tensor, # (B, C, H, W) in [0, 1]
-    idx:Tensor, # selected pixels (B, k)
-    features:Tensor, # coarse features (B, F, h, w)
-)->Tensor: # (B, k, token width)
-    "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
-    c, (H, W) = self.config, x.shape[-2:]
-    t = gather_pixels(x if c.tokens == 'channels' else to_gray(x, c.rgb), idx)
-    parts = [t]
-    if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
-    if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
-    return torch.cat(parts, -1)
+    def default_k(self,
+        H:int, # image height, px
+        W:int, # image width, px
+    )->int: # pixels
+        "k before training has moved it: the configured share of the pixels, or k0 (never more than H·W)."
+        c = self.config
+        return max(1, round(c.k_share*H*W)) if c.k_share is not None else min(c.k0, H*W)
 
-# %% ../../nbs/method/07_model.ipynb #21694678
-@patch
-def choose(self:SparseAttnNet,
-    x:Tensor, # (B, C, H, W) in [0, 1]
-    m, # the coarse map, logits and attention (B, H, W)
-    k:int, # pixels to select
-)->tuple[Tensor,Tensor|None]: # selected pixels (B, k), ascending; how often each counts (B, k), None for once
-    "Indices of the pixels that become tokens; no gradient flows through them (audit 4)."
-    c, (B, H, W) = self.config, m.logits.shape
-    if c.select == 'learned':
-        scores = (m.logits if c.select_on == 'logits' else m.attention).detach()
-        if not c.dither: return top_k(scores, k), None
-        idx, weight = dithered_k(scores, k, c.dither, torch.rand(B, H*W).to(x.device) if self.training else None)
-        return idx, weight if c.weigh else None
-    if c.select == 'intensity': idx = intensity_k(x, k, c.rgb)
-    elif c.select == 'centre': idx = centre_k(H, W, k, B, x.device)
-    else: idx = random_by_image(x, k, int(torch.randint(2**62, ())) if self.training else 0)
-    return idx, torch.full(idx.shape, H*W/k, device=x.device) if c.weigh else None
+    def tokens(self,
+        x:Tensor, # (B, C, H, W) in [0, 1]
+        idx:Tensor, # selected pixels (B, k)
+        features:Tensor, # coarse features (B, F, h, w)
+    )->Tensor: # (B, k, token width)
+        "Tokens of the selected pixels: (x, y, v), and what the configuration adds to them (§2.2)."
+        c, (H, W) = self.config, x.shape[-2:]
+        t = gather_pixels(x if c.tokens == 'channels' else to_gray(x, c.rgb), idx)
+        parts = [t]
+        if c.pos_dim: parts += [(torch.pi*t[..., :2]).sin(), (torch.pi*t[..., :2]).cos()]
+        if c.enrich: parts.append(self.coarse.features_at(features, idx, H, W))
+        return torch.cat(parts, -1)
 
-# %% ../../nbs/method/07_model.ipynb #fb443823
-@patch
-def explore(self:SparseAttnNet,
-    x:Tensor, # (B, C, H, W) in [0, 1]
-    m, # the coarse map, its features (B, F, h, w)
-)->Explored: # logits, pixels, their influence
-    "Read pixels drawn at random, and ask how much the verdict depends on each."
-    c, (B, _, H, W) = self.config, x.shape
-    n = max(2, round(c.explore*H*W))
-    idx = random_k(B, H*W, n).to(x.device)
-    e = self.embed(self.tokens(x, idx, m.features))
-    weight = torch.full(idx.shape, H*W/n, device=x.device) if c.weigh else None
-    f = self.fine(e, None, weight)[0]
-    if c.use_coarse: f = torch.cat([f, m.z], 1)
-    return Explored(self.classify(f), idx, influence(self.fine, self.classify, e.detach(), f.detach(), weight))
+    def choose(self,
+        x:Tensor, # (B, C, H, W) in [0, 1]
+        m, # the coarse map, logits and attention (B, H, W)
+        k:int, # pixels to select
+    )->tuple[Tensor,Tensor|None]: # selected pixels (B, k), ascending; how often each counts (B, k), None for once
+        "Indices of the pixels that become tokens; no gradient flows through them (audit 4)."
+        c, (B, H, W) = self.config, m.logits.shape
+        if c.select == 'learned':
+            scores = (m.logits if c.select_on == 'logits' else m.attention).detach()
+            if not c.dither: return top_k(scores, k), None
+            idx, weight = dithered_k(scores, k, c.dither, torch.rand(B, H*W).to(x.device) if self.training else None)
+            return idx, weight if c.weigh else None
+        if c.select == 'intensity': idx = intensity_k(x, k, c.rgb)
+        elif c.select == 'centre': idx = centre_k(H, W, k, B, x.device)
+        else: idx = random_by_image(x, k, int(torch.randint(2**62, ())) if self.training else 0)
+        return idx, torch.full(idx.shape, H*W/k, device=x.device) if c.weigh else None
 
-# %% ../../nbs/method/07_model.ipynb #6f66ab7b
-@patch
-def forward(self:SparseAttnNet,
-    x:Tensor, # (B, C, H, W) float32 in [0, 1]
-    k:int|None=None, # pixels to select, 1 … H·W; None takes `default_k`
-)->SparseAttnOutput: # logits and what was looked at
-    "Classify a batch; raises ValueError for images or a k that do not fit, and for values outside of [0, 1]."
-    c = self.config
-    x = check_images(x, c.channels, values=True).to(self.classify.skip.weight.dtype)
-    H, W = x.shape[-2:]
-    k = resolve_k(self.default_k(H, W) if k is None else k, H*W)
-    m = self.coarse(x)
-    (idx, weight), parts, a = self.choose(x, m, k), [], None
-    if c.use_fine:
-        gate = m.attention.flatten(1).gather(1, idx) if c.gate else None
-        z, a = self.fine(self.embed(self.tokens(x, idx, m.features)), gate, weight)
-        parts.append(z)
-    if c.use_coarse: parts.append(m.z)
-    fused = torch.cat(parts, 1)
-    seen = self.explore(x, m) if self.training and c.distill == 'influence' else None
-    return SparseAttnOutput(self.classify(fused), fused, m.logits, idx, a, seen)
+    def explore(self,
+        x:Tensor, # (B, C, H, W) in [0, 1]
+        m, # the coarse map, its features (B, F, h, w)
+    )->Explored: # logits, pixels, their influence
+        "Read pixels drawn at random, and ask how much the verdict depends on each."
+        c, (B, _, H, W) = self.config, x.shape
+        n = max(2, round(c.explore*H*W))
+        idx = random_k(B, H*W, n).to(x.device)
+        e = self.embed(self.tokens(x, idx, m.features))
+        weight = torch.full(idx.shape, H*W/n, device=x.device) if c.weigh else None
+        f = self.fine(e, None, weight)[0]
+        if c.use_coarse: f = torch.cat([f, m.z], 1)
+        return Explored(self.classify(f), idx, influence(self.fine, self.classify, e.detach(), f.detach(), weight))
