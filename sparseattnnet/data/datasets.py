@@ -7,7 +7,7 @@ __all__ = ['BLOOD', 'BLOOD_8', 'PBC_COUNTS', 'TCELLS', 'ON_REQUEST', 'DATASETS',
            'OPD_RANGE', 'STREAM_ENDINGS', 'STREAM_FRAMES', 'SENSORS', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B',
            'WBC_HELP', 'TAKES', 'DatasetInfo', 'project_root', 'checkout', 'data_root', 'cache_root', 'cached',
            'load_simulator', 'read_options', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist',
-           'load_images']
+           'Loading', 'load_images']
 
 # %% ../../nbs/data/datasets.ipynb #ffc8042b
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ import re
 import shutil
 import warnings
 import numpy as np
+from fastcore.meta import delegates
 from . import images as images_module
 from .images import BadImages, ImageProblem, ImageSet, list_images, read_images, read_npz, report
 from .simulation import Simulator, check_options, simulate
@@ -238,16 +239,16 @@ def _options_tag(sim, options):
         if v != sim.options[k])
 
 # %% ../../nbs/data/datasets.ipynb #a146947a
-def _simulated(info, profile, seed, size, options, cache, progress):
+def _simulated(info, profile, seed, options, how):
     sim, counts = load_simulator(info.name), PROFILES[profile][info.name]
     options = read_options(options)
-    if 'size' in sim.options and (size or 0) >= 64: options = {'size': size} | options
+    if 'size' in sim.options and (how.size or 0) >= 64: options = {'size': how.size} | options
     options = check_options(sim, options)
     key = dict(dataset=info.name, counts=counts, seed=seed, options=options, version=sim.version,
         source=_code_hash(sim.module))
-    make = lambda parts=None: simulate(sim, counts, seed=seed, progress=progress, parts=parts, **options)
-    return make() if cache is False else cached(f'{info.name}-{profile}-seed{seed}{_options_tag(sim, options)}', key,
-        make, cache)
+    make = lambda parts=None: simulate(sim, counts, seed=seed, progress=how.progress, parts=parts, **options)
+    if how.cache is False: return make()
+    return cached(f'{info.name}-{profile}-seed{seed}{_options_tag(sim, options)}', key, make, how.cache)
 
 # %% ../../nbs/data/datasets.ipynb #3428a9fa
 SOURCES = ('auto', 'simulated', 'real')
@@ -321,11 +322,11 @@ def _real_root(info, folder, kw):
     return (root.parent,
         {'labels_csv': root.resolve()} | kw) if root.is_file() and root.suffix.lower() in TABLE_ENDINGS else (root, kw)
 
-def _read_cached(name, root, side, make, on_bad, cache, kw):
-    if cache is False or on_bad == 'skip' or kw or not root.is_dir() or find_table(root): return make()
+def _read_cached(name, root, side, make, how, kw):
+    if how.cache is False or how.on_bad == 'skip' or kw or not root.is_dir() or find_table(root): return make()
     files = [(f.relative_to(root).as_posix(), f.stat().st_size, f.stat().st_mtime_ns) for f in source_files(root)]
     key, read = dict(files=files, side=side, reader=_code_hash('datasets', ('simulation',))), []
-    images = cached(f'{name}-real-{side}', key, lambda: read.append(make()) or read[0], cache)
+    images = cached(f'{name}-real-{side}', key, lambda: read.append(make()) or read[0], how.cache)
     if not read and images.meta.get('said'): log.info('\n'.join(images.meta['said']))
     return images
 
@@ -354,16 +355,16 @@ def _remarks(images, info):
           + ("; those that are not square were stretched" if odd else ''))
 
 # %% ../../nbs/data/datasets.ipynb #2415fa2f
-def _read_cells(info, folder, size, on_bad, cache, progress, kw):
-    (root, kw), side = _real_root(info, folder, kw), size or info.side
+def _read_cells(info, folder, how, kw):
+    (root, kw), side = _real_root(info, folder, kw), how.size or info.side
     def make():
-        images = read_images(root, size=side, on_bad=on_bad, progress=progress, channels=3
-            if info.modality == 'brightfield' else 1, modality=info.modality,
-                             known_classes=info.classes,
-                             **{'source': f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"} | kw)
+        source = f"{_kind(kw)} images: {info.title}, from the folder '{root.name}'"
+        images = read_images(root, size=side, on_bad=how.on_bad, progress=how.progress,
+            channels=3 if info.modality == 'brightfield' else 1, modality=info.modality, known_classes=info.classes,
+            **dict(source=source) | kw)
         images = _settle_classes(images, info, f"'{root.name}'", _selection(images, info))
         return _opd_scale(images) if info.name == 'opd' else images
-    images = _read_cached(info.name, root, side, make, on_bad, cache, kw)
+    images = _read_cached(info.name, root, side, make, how, kw)
     _remarks(images, info)
     counts = {c: k for c, k in zip(info.classes, info.paper_counts or info.release_counts) if c in images.class_names}
     _check_counts(images, counts, 'the paper' if info.paper_counts else 'the release')
@@ -494,14 +495,15 @@ def _sensor(got, shape, side):
 # %% ../../nbs/data/datasets.ipynb #b79c2e75
 _STREAM_OPTIONS = ('how', 'shape', 'order', 'sort', 'unit')
 
-def _read_streams(info, found, where, size, on_bad, kw):
+def _read_streams(info, found, where, asked, kw):
     from sparseattnnet.data.events import accumulate
     about = {k: v for k, v in kw.items() if k not in (*_STREAM_OPTIONS, 'labels_csv', 'group_pattern', 'group_column')}
     if (how := kw.get('how', 'signed')) not in STREAM_FRAMES:
         raise ValueError(f"how={how!r}: expected one of {', '.join(STREAM_FRAMES)}")
-    got, problems = _open_streams(*found, on_bad, where, **{k: kw[k] for k in ('order', 'sort', 'unit') if k in kw})
+    order = {k: kw[k] for k in ('order', 'sort', 'unit') if k in kw}
+    got, problems = _open_streams(*found, asked.on_bad, where, **order)
     recordings, ids, labels, groups = zip(*got)
-    side, (unit, low_high) = size or info.side, STREAM_FRAMES[how]
+    side, (unit, low_high) = asked.size or info.side, STREAM_FRAMES[how]
     (sensor, whence), names = _sensor(recordings, kw.get('shape'), side), sorted(set(labels))
     frames = np.stack([accumulate(_binned(r.events, sensor, side), (side, side), how)
         for r in recordings]).astype(np.float32)
@@ -529,7 +531,7 @@ def _stream_remarks(images, most=5):
     if len(remarks) > most: log.info(f'… and {len(remarks) - most} more remarks, in .meta["remarks"].')
 
 # %% ../../nbs/data/datasets.ipynb #87c07548
-def _read_event(info, folder, size, on_bad, cache, progress, kw):
+def _read_event(info, folder, how, kw):
     root, kw = _real_root(info, folder, kw)
     rows, problems, said = _list_streams(root, kw.get('labels_csv'), kw.get('group_pattern', ''),
         kw.get('group_column', '')) if root.is_dir() else ([], [], [])
@@ -540,11 +542,11 @@ def _read_event(info, folder, size, on_bad, cache, progress, kw):
         if asked := set(_STREAM_OPTIONS) & set(kw):
             raise ValueError(f"{sorted(asked)} came for frames, which are read as they are: only event "
                 "streams take them")
-        return _read_cells(info, folder, size, on_bad, cache, progress, kw)
+        return _read_cells(info, folder, how, kw)
     where = f"'{root.name}'"
-    make = lambda: _settle_classes(_read_streams(info, (rows, problems), where, size, on_bad, kw), info, where)
+    make = lambda: _settle_classes(_read_streams(info, (rows, problems), where, how, kw), info, where)
     for s in said: log.info(s)
-    images = _read_cached('event-streams', root, size or info.side, make, on_bad, cache, kw)
+    images = _read_cached('event-streams', root, how.size or info.side, make, how, kw)
     _stream_remarks(images)
     _check_counts(images, dict(zip(info.classes, info.paper_counts)), 'the paper')
     return images
@@ -589,30 +591,28 @@ def find_wbc(
     return found
 
 # %% ../../nbs/data/datasets.ipynb #77216f5a
-def _wbc(info, folder, which, size, on_bad, cache, progress, kw):
-    if which == 'official': return _wbc_official(info, folder, size, on_bad, cache, progress, kw)
-    part, side = find_wbc(folder, which), size or info.side
+def _wbc(info, folder, which, how, kw):
+    if which == 'official': return _wbc_official(info, folder, how, kw)
+    part, side = find_wbc(folder, which), how.size or info.side
     def make():
-        images = read_images(part, size=side, on_bad=on_bad, progress=progress, channels=3, modality='brightfield',
-                             **{'source': f"{_kind(kw)} images: Raabin-WBC {which}, stained white blood cells, resized "
-                             f"to {side} × {side} pixels"} | kw)
+        source = (f"{_kind(kw)} images: Raabin-WBC {which}, stained white blood cells, resized to {side} × {side} "
+            "pixels")
+        images = read_images(part, size=side, on_bad=how.on_bad, progress=how.progress, channels=3,
+            modality='brightfield', **dict(source=source) | kw)
         return _settle_classes(images, info, f"'{part.name}'", TEST_B if which == 'Test-B' else ())
-    images = _read_cached(f'wbc-{_plain(which)}', part, side, make, on_bad, cache, kw)
+    images = _read_cached(f'wbc-{_plain(which)}', part, side, make, how, kw)
     _check_counts(images, dict(zip(info.classes, WBC_COUNTS.get(which, ()))),
         f"{'the paper' if which == 'Test-A' else 'Raabin-WBC'} for {which}")
     return images
 
-def _wbc_official(info, folder, size, on_bad, cache, progress, kw):
-    a, b = (_wbc(info, folder, w, size, on_bad, cache, progress, kw) for w in ('Train', 'Test-A'))
-    named = {p: {f: [f'{w}/{i}' for i in getattr(s, f)] for f in ('ids', 'groups')} for p, w,
-        s in (('train', 'Train', a), ('test', 'Test-A', b))}
-    ids, groups = ([*named['train'][f], *named['test'][f]] for f in ('ids', 'groups'))
+def _wbc_official(info, folder, how, kw):
+    a, b = (_wbc(info, folder, w, how, kw) for w in ('Train', 'Test-A'))
+    named = lambda s, which, field: [f'{which}/{name}' for name in getattr(s, field)]
+    ids, test = named(a, 'Train', 'ids'), named(b, 'Test-A', 'ids')
     return replace(a, images=np.concatenate([a.images, b.images]), labels=np.concatenate([a.labels, b.labels]),
-        ids=ids, groups=groups,
-                   source=a.source.replace('Train', 'Train and Test-A'),
-                   meta={'official_split': {p: v['ids'] for p, v in named.items()},
-                                                                              'left_out': a.meta['left_out']
-                                                                              + b.meta['left_out']})
+        ids=ids + test, groups=named(a, 'Train', 'groups') + named(b, 'Test-A', 'groups'),
+        source=a.source.replace('Train', 'Train and Test-A'),
+        meta=dict(official_split=dict(train=ids, test=test), left_out=a.meta['left_out'] + b.meta['left_out']))
 
 # %% ../../nbs/data/datasets.ipynb #274055b6
 def fetch_wbc(
@@ -646,10 +646,10 @@ def find_bloodmnist(
     if not found: raise FileNotFoundError(_absent(info))
     return next((p for p in found if side(p) >= (size or 0)), found[-1])
 
-def _bloodmnist(info, folder, size, on_bad, kw):
-    path = find_bloodmnist(folder, size)
-    images = read_npz(path, class_names=info.classes, size=size, on_bad=on_bad, channels=3, modality='brightfield',
-                      **{'source': f"{_kind(kw)} images: BloodMNIST, from the file '{path.name}'"} | kw)
+def _bloodmnist(info, folder, how, kw):
+    path = find_bloodmnist(folder, how.size)
+    images = read_npz(path, class_names=info.classes, size=how.size, on_bad=how.on_bad, channels=3,
+        modality='brightfield', **dict(source=f"{_kind(kw)} images: BloodMNIST, from the file '{path.name}'") | kw)
     _check_counts(images, dict(zip(info.classes, info.release_counts)), 'the release')
     return images
 
@@ -691,11 +691,10 @@ def _narrow(images, only, drop_classes):
     return images.without(*(known.get(c.lower(), c) for c in drop)) if drop else images
 
 # %% ../../nbs/data/datasets.ipynb #babb5e7d
-def _real(dataset, folder, size, on_bad, cache, progress, which, kw):
-    info = DATASETS[dataset]
-    if dataset == 'wbc': return _wbc(info, folder, which, size, on_bad, cache, progress, kw)
-    if dataset == 'bloodmnist': return _bloodmnist(info, folder, size, on_bad, kw)
-    return (_read_event if dataset == 'event' else _read_cells)(info, folder, size, on_bad, cache, progress, kw)
+def _real(info, folder, which, how, kw):
+    if info.name == 'wbc': return _wbc(info, folder, which, how, kw)
+    read = dict(bloodmnist=_bloodmnist, event=_read_event).get(info.name, _read_cells)
+    return read(info, folder, how, kw)
 
 def _sized(images, size):
     if images.modality == 'hologram' and size and size < images.shape[1]:
@@ -703,31 +702,39 @@ def _sized(images, size):
             f"4 pixels is gone below {images.shape[1]//2 + 1}", stacklevel=3)
     return images.resized(size) if size else images
 
+# %% ../../nbs/data/datasets.ipynb #3cedc7ab
+@dataclass(frozen=True)
+class Loading:
+    "How a data set is loaded."
+    size:int|None=None # resize to size × size; None keeps the set's own (135; wbc: 256; pbc: 128; bloodmnist: 28)
+    only:str='' # pattern of names to keep
+    drop_classes:str|tuple='' # classes to leave out, separated by commas
+    on_bad:str='stop' # bad images of a folder: 'stop', or 'skip' and say so
+    cache:str|Path|bool|None=None # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
+    progress:bool=True # show progress where it takes seconds
+
 # %% ../../nbs/data/datasets.ipynb #a62276c1
+@delegates(Loading, keep=True)
 def load_images(
     dataset:str='opd', # a name in DATASETS
     folder:str|Path='', # where real images lie; with a data set's name, the real set of that name
     profile:str='quick', # 'smoke', 'quick' or 'full': how many simulated images
     seed:int=0, # of the simulator
-    size:int|None=None, # resize to size × size; None keeps the set's own (135; wbc: 256; pbc: 128; bloodmnist: 28)
-    only:str='', # pattern of names to keep
-    drop_classes:str|tuple='', # classes to leave out, separated by commas
-    on_bad:str='stop', # bad images of a folder: 'stop', or 'skip' and say so
-    cache=None, # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
-    progress:bool=True, # show progress where it takes seconds
-    which:str='Test-A', # for 'wbc': Train, Test-A (the paper's), Test-B, or official: Train and Test-A with their parts
     source:str='auto', # 'simulated', 'real', or 'auto': real where they are there, and say which
+    which:str='Test-A', # for 'wbc': Train, Test-A (the paper's), Test-B, or official: Train and Test-A with their parts
     options:dict|str|None=None, # of the simulator (sep, session_leak, …), a dictionary or JSON
-    **kw, # for real images: labels_csv, group_pattern, group_column, pixel_um; more in `read_images`
+    **kwargs, # size, only, drop_classes, on_bad, cache, progress: see `Loading`; of real images, see `read_images`
 )->ImageSet:
     """Load a data set by name; it says itself whether it is simulated or real. Raises ValueError for options that do
     not fit, FileNotFoundError where real images are not there, BadImages for images that cannot be used."""
-    source = _check_request(dataset, folder, profile, source, which, options, kw)
+    how = Loading(**{k: kwargs.pop(k) for k in Loading.__dataclass_fields__ if k in kwargs})
+    source = _check_request(dataset, folder, profile, source, which, options, kwargs)
     if dataset == 'folder':
-        if kw.get('simulated'): kw = {'source': f"simulated images read from the folder '{Path(folder).name}'"} | kw
-        return read_images(folder, size=size, only=only, drop_classes=drop_classes, on_bad=on_bad, progress=progress,
-            **kw)
-    if source == 'simulated': images = _simulated(DATASETS[dataset], profile, seed, size, options, cache, progress)
-    else: images = _real(dataset, folder, size, on_bad, cache, progress, which, kw)
-    images = _narrow(images, only, drop_classes)
-    return _sized(images, size)
+        if kwargs.get('simulated'):
+            kwargs = dict(source=f"simulated images read from the folder '{Path(folder).name}'") | kwargs
+        return read_images(folder, size=how.size, only=how.only, drop_classes=how.drop_classes, on_bad=how.on_bad,
+            progress=how.progress, **kwargs)
+    info = DATASETS[dataset]
+    if source == 'simulated': images = _simulated(info, profile, seed, options, how)
+    else: images = _real(info, folder, which, how, kwargs)
+    return _sized(_narrow(images, how.only, how.drop_classes), how.size)

@@ -8,8 +8,8 @@ __all__ = ['DTYPES', 'GREY', 'RGB', 'IMAGE_ENDINGS', 'NAME_THEM', 'MOST_BYTES', 
            'GROUP_COLUMNS', 'SPLIT_COLUMNS', 'OTHER_IMAGES', 'OTHER_TABLES', 'MASK_FOLDERS', 'IMAGE_FOLDERS',
            'MODALITIES', 'MEDMNIST_CLASSES', 'BOMB', 'ImageSet', 'open_image', 'ImageProblem', 'BadImages', 'report',
            'is_hidden', 'allowed_places', 'walk_files', 'tidy_name', 'is_missing', 'merge_names', 'part_of',
-           'find_table', 'report_unread', 'list_images', 'source_files', 'resize_image', 'to_channels', 'read_images',
-           'read_npz']
+           'find_table', 'report_unread', 'list_images', 'source_files', 'resize_image', 'to_channels', 'Reading',
+           'read_images', 'read_npz']
 
 # %% ../../nbs/data/images.ipynb #a28e8e8b
 from collections import Counter
@@ -23,7 +23,7 @@ import hashlib
 import json
 import re
 import numpy as np
-from fastcore.basics import patch
+from fastcore.meta import delegates
 from ..package import log
 
 # %% ../../nbs/data/images.ipynb #3c7ae87b
@@ -76,8 +76,6 @@ def _check_channels(s):
     if not (lo < hi).all(): raise ValueError(f"value_range={s.value_range}: expected (low, high) with low < high")
 
 # %% ../../nbs/data/images.ipynb #7c0799d2
-def _as_range(lo, hi): return tuple(float(v) if np.ndim(v) == 0 else tuple(map(float, v)) for v in (lo, hi))
-
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     "Labelled images in their native type, with the unit, range and origin behind them."
@@ -107,97 +105,131 @@ class ImageSet:
 
     def __len__(self): return len(self.labels)
 
+    @property
+    def shape(self)->tuple[int, int, int]:
+        "Shape of one image, (C, H, W)."
+        return tuple(self.images.shape[1:])
+
+    @property
+    def stacked(self)->bool:
+        "Whether the channels are neither grey nor red, green, blue, so that each has a name and a range of its own."
+        return self.channel_names not in (GREY, RGB)
+
+    def counts(self)->np.ndarray:
+        "How many images each class has, in the order of `class_names`."
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+    def __repr__(self):
+        c, h, w = self.shape
+        per = ', '.join(f'{k} {n}' for k, n in zip(self.class_names, self.counts()))
+        named = f" ({', '.join(self.channel_names)})" if self.stacked else ''
+        return (f"ImageSet of {len(self)} {'simulated' if self.simulated else 'real'} {self.modality} images, "
+            f"{c} × {h} × {w} {self.images.dtype}{named}, {_range_text(self)} {self.unit}: {per}")
+
+    def batch(self,
+        idx, # which images: integers, a slice or a Boolean mask
+    ):
+        "The chosen images as a torch tensor (n, C, H, W), float32 in [0, 1] on the set's fixed range."
+        import torch
+        if self.value_range is None:
+            raise ValueError(f"the range of these {self.images.dtype} images is not fitted yet: call "
+                "`images.fit_range(train_indices)` first, which takes it from training images alone, or "
+                "`images.with_range(low, high)`")
+        lo, hi = (np.asarray(v)[..., None, None] for v in self.value_range)
+        idx = idx if isinstance(idx, slice) else np.atleast_1d(np.asarray(idx))
+        x = np.array(self.images[idx], np.float32)
+        x -= lo.astype(np.float32)
+        x *= (1/(hi - lo)).astype(np.float32)
+        return torch.from_numpy(np.clip(x, 0, 1, out=x))
+
+    def subset(self,
+        idx, # which images to keep: integers, a slice or a Boolean mask
+    )->'ImageSet':
+        "The chosen images as a set of their own; class names stay."
+        idx = np.arange(len(self))[idx if isinstance(idx, slice) else np.asarray(idx)]
+        pick = lambda t: tuple(t[i] for i in idx)
+        truth = None if self.truth is None else {k: v[idx] for k, v in self.truth.items()}
+        return replace(self, images=self.images[idx], labels=self.labels[idx], ids=pick(self.ids),
+            groups=pick(self.groups), truth=truth)
+
+    def without(self,
+        *names:str, # classes to leave out
+    )->'ImageSet':
+        "The set without some classes; the others are numbered anew."
+        if gone := set(names) - set(self.class_names):
+            raise ValueError(f"no class {sorted(gone)} in this set: it has {self.class_names}")
+        keep = [k for k, n in enumerate(self.class_names) if n not in names]
+        if len(keep) < 2:
+            raise ValueError(f"only {[self.class_names[k] for k in keep]} would be left without {names}: to classify, "
+                "at least two classes are needed")
+        new = {k: i for i, k in enumerate(keep)}
+        part = self.subset(np.isin(self.labels, keep))
+        return replace(part, labels=np.array([new[k] for k in part.labels]),
+            class_names=tuple(self.class_names[k] for k in keep))
+
+    def with_range(self,
+        lo:float|tuple, # value that becomes 0, or one per channel
+        hi:float|tuple, # value that becomes 1, or one per channel
+    )->'ImageSet':
+        "The same images on another fixed range."
+        return _keep_hashes(self, replace(self, value_range=(lo, hi)))
+
+    def fit_range(self,
+        idx, # the training images, and only those
+        percentiles:tuple=(.1, 99.9), # per cent of training pixels that become 0 and 1
+        refit:bool=False, # fit even where the range is already known
+    )->'ImageSet':
+        "Fix the range from training images, one per named channel; a known range (8-bit, a simulator's) is kept."
+        if self.value_range is not None and not refit: return self
+        x = self.images[idx if isinstance(idx, slice) else np.atleast_1d(np.asarray(idx))]
+        if not x.size: raise ValueError("fit_range got no images: pass the indices of the training part")
+        each = enumerate(self.channel_names if self.stacked and x.shape[1] > 1 else ())
+        low_high = [_fitted(x[:, c], percentiles, f", channel '{n}',") for c, n in each]
+        low_high = _as_range(*(zip(*low_high) if low_high else _fitted(x, percentiles)))
+        note = {'range_from': f'percentiles {percentiles} of {len(x)} training images',
+                'fitted': {'range': low_high, 'before': _given_range(self)}}
+        return _keep_hashes(self, replace(self, value_range=low_high, meta=self.meta | note))
+
+    def content_hashes(self)->tuple[str, ...]:
+        "The sha256 of each image's pixels: equal for copies, whatever their file is called."
+        if '_content' not in self.__dict__: object.__setattr__(self, '_content', _hashes(self.images))
+        return self._content
+
+    @property
+    def fingerprint(self)->str:
+        """One sha256 over pixels, labels, names and the range that the source fixed: equal for the same data, fitted or
+        not."""
+        if '_print' not in self.__dict__:
+            head = dict(content=self.content_hashes(), labels=self.labels.tolist(), ids=self.ids, groups=self.groups,
+                        class_names=self.class_names, value_range=_given_range(self))
+            if self.stacked: head |= dict(channel_names=self.channel_names)
+            object.__setattr__(self, '_print', hashlib.sha256(json.dumps(head).encode()).hexdigest())
+        return self._print
+
+    def resized(self,
+        size:int, # new side, pixels
+    )->'ImageSet':
+        """The same images at size × size pixels; the pixel size follows, or is dropped where the sides change
+        differently."""
+        _, h, w = self.shape
+        if (h, w) == (size, size): return self
+        if self.truth:
+            raise ValueError(f"a set with truth {sorted(self.truth)} is not resized: ask the simulator for another "
+                "size, or drop the truth")
+        um = self.pixel_um*h/size if self.pixel_um and h == w else None
+        return replace(self, images=np.stack([resize_image(x, (size, size)) for x in self.images]), pixel_um=um,
+            meta=self.meta | {'resized_from': [h, w]})
+
 # %% ../../nbs/data/images.ipynb #43f17acd
-@patch(as_prop=True)
-def shape(self:ImageSet)->tuple[int, int, int]:
-    "Shape of one image, (C, H, W)."
-    return tuple(self.images.shape[1:])
-
-@patch(as_prop=True)
-def stacked(self:ImageSet)->bool:
-    "Whether the channels are neither grey nor red, green, blue, so that each has a name and a range of its own."
-    return self.channel_names not in (GREY, RGB)
-
-@patch
-def counts(self:ImageSet)->np.ndarray:
-    "How many images each class has, in the order of `class_names`."
-    return np.bincount(self.labels, minlength=len(self.class_names))
+def _as_range(lo, hi): return tuple(float(v) if np.ndim(v) == 0 else tuple(map(float, v)) for v in (lo, hi))
 
 def _range_text(s):
     if s.value_range is None or np.ndim(s.value_range) == 1: return f"range {s.value_range or 'not yet fitted'}"
     return 'ranges ' + ', '.join(f'{n} {lo:g} to {hi:g}' for n, lo, hi in zip(s.channel_names, *s.value_range))
 
-@patch
-def __repr__(self:ImageSet):
-    c, h, w = self.shape
-    per = ', '.join(f'{k} {n}' for k, n in zip(self.class_names, self.counts()))
-    named = f" ({', '.join(self.channel_names)})" if self.stacked else ''
-    return (f"ImageSet of {len(self)} {'simulated' if self.simulated else 'real'} {self.modality} images, {c} × {h} × "
-        f"{w} "
-            f"{self.images.dtype}{named}, {_range_text(self)} {self.unit}: {per}")
-
-# %% ../../nbs/data/images.ipynb #21b1d2f6
-@patch
-def batch(
-    self:ImageSet,
-    idx, # which images: integers, a slice or a Boolean mask
-):
-    "The chosen images as a torch tensor (n, C, H, W), float32 in [0, 1] on the set's fixed range."
-    import torch
-    if self.value_range is None:
-        raise ValueError(f"the range of these {self.images.dtype} images is not fitted yet: call "
-            "`images.fit_range(train_indices)` first, "
-                         "which takes it from training images alone, or `images.with_range(low, high)`")
-    lo, hi = (np.asarray(v)[..., None, None] for v in self.value_range)
-    idx = idx if isinstance(idx, slice) else np.atleast_1d(np.asarray(idx))
-    x = np.array(self.images[idx], np.float32)
-    x -= lo.astype(np.float32)
-    x *= (1/(hi - lo)).astype(np.float32)
-    return torch.from_numpy(np.clip(x, 0, 1, out=x))
-
-# %% ../../nbs/data/images.ipynb #8d35095e
-@patch
-def subset(
-    self:ImageSet,
-    idx, # which images to keep: integers, a slice or a Boolean mask
-)->ImageSet:
-    "The chosen images as a set of their own; class names stay."
-    idx = np.arange(len(self))[idx if isinstance(idx, slice) else np.asarray(idx)]
-    pick = lambda t: tuple(t[i] for i in idx)
-    truth = None if self.truth is None else {k: v[idx] for k, v in self.truth.items()}
-    return replace(self, images=self.images[idx], labels=self.labels[idx], ids=pick(self.ids), groups=pick(self.groups),
-        truth=truth)
-
-# %% ../../nbs/data/images.ipynb #0405dc23
-@patch
-def without(
-    self:ImageSet,
-    *names:str, # classes to leave out
-)->ImageSet:
-    "The set without some classes; the others are numbered anew."
-    if gone := set(names) - set(self.class_names):
-        raise ValueError(f"no class {sorted(gone)} in this set: it has {self.class_names}")
-    keep = [k for k, n in enumerate(self.class_names) if n not in names]
-    if len(keep) < 2:
-        raise ValueError(f"only {[self.class_names[k] for k in keep]} would be left without {names}: to classify, at "
-            "least two classes are needed")
-    new = {k: i for i, k in enumerate(keep)}
-    part = self.subset(np.isin(self.labels, keep))
-    return replace(part, labels=np.array([new[k] for k in part.labels]),
-        class_names=tuple(self.class_names[k] for k in keep))
-
 def _keep_hashes(old, new):
     if '_content' in old.__dict__: object.__setattr__(new, '_content', old._content)
     return new
-
-@patch
-def with_range(
-    self:ImageSet,
-    lo:float|tuple, # value that becomes 0, or one per channel
-    hi:float|tuple, # value that becomes 1, or one per channel
-)->ImageSet:
-    "The same images on another fixed range."
-    return _keep_hashes(self, replace(self, value_range=(lo, hi)))
 
 # %% ../../nbs/data/images.ipynb #bcde2939
 def _fitted(x, percentiles, name=''):
@@ -212,44 +244,10 @@ def _given_range(s):
     fitted = fit and s.value_range is not None and np.array_equal(fit['range'], s.value_range)
     return fit['before'] if fitted else s.value_range
 
-@patch
-def fit_range(
-    self:ImageSet,
-    idx, # the training images, and only those
-    percentiles:tuple=(.1, 99.9), # per cent of training pixels that become 0 and 1
-    refit:bool=False, # fit even where the range is already known
-)->ImageSet:
-    "Fix the range from training images, one per named channel; a range that is known (8-bit, a simulator's) is kept."
-    if self.value_range is not None and not refit: return self
-    x = self.images[idx if isinstance(idx, slice) else np.atleast_1d(np.asarray(idx))]
-    if not x.size: raise ValueError("fit_range got no images: pass the indices of the training part")
-    each = enumerate(self.channel_names if self.stacked and x.shape[1] > 1 else ())
-    low_high = [_fitted(x[:, c], percentiles, f", channel '{n}',") for c, n in each]
-    low_high = _as_range(*(zip(*low_high) if low_high else _fitted(x, percentiles)))
-    note = {'range_from': f'percentiles {percentiles} of {len(x)} training images',
-            'fitted': {'range': low_high, 'before': _given_range(self)}}
-    return _keep_hashes(self, replace(self, value_range=low_high, meta=self.meta | note))
-
 # %% ../../nbs/data/images.ipynb #e9a6be88
 def _hashes(images):
     return tuple(hashlib.sha256(str((x.shape, x.dtype.name)).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
         for x in images)
-
-@patch
-def content_hashes(self:ImageSet)->tuple[str, ...]:
-    "The sha256 of each image's pixels: equal for copies, whatever their file is called."
-    if '_content' not in self.__dict__: object.__setattr__(self, '_content', _hashes(self.images))
-    return self._content
-
-@patch(as_prop=True)
-def fingerprint(self:ImageSet)->str:
-    "One sha256 over pixels, labels, names and the range that the source fixed: equal for the same data, fitted or not."
-    if '_print' not in self.__dict__:
-        head = dict(content=self.content_hashes(), labels=self.labels.tolist(), ids=self.ids, groups=self.groups,
-                    class_names=self.class_names, value_range=_given_range(self))
-        if self.stacked: head |= dict(channel_names=self.channel_names)
-        object.__setattr__(self, '_print', hashlib.sha256(json.dumps(head).encode()).hexdigest())
-    return self._print
 
 # %% ../../nbs/data/images.ipynb #31443d66
 IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.webp', '.bmp', '.tif', '.tiff', '.npy')
@@ -1193,22 +1191,6 @@ def to_channels(
     y = np.tensordot(np.array([.299, .587, .114], np.float32), x, 1)[None]
     return y.astype(np.float32) if x.dtype == np.float32 else np.rint(y).astype(x.dtype)
 
-# %% ../../nbs/data/images.ipynb #228cde69
-@patch
-def resized(
-    self:ImageSet,
-    size:int, # new side, pixels
-)->ImageSet:
-    "The same images at size × size pixels; the pixel size follows, or is dropped where the sides change differently."
-    _, h, w = self.shape
-    if (h, w) == (size, size): return self
-    if self.truth:
-        raise ValueError(f"a set with truth {sorted(self.truth)} is not resized: ask the simulator for another size, "
-            "or drop the truth")
-    um = self.pixel_um*h/size if self.pixel_um and h == w else None
-    return replace(self, images=np.stack([resize_image(x, (size, size)) for x in self.images]), pixel_um=um,
-        meta=self.meta | {'resized_from': [h, w]})
-
 # %% ../../nbs/data/images.ipynb #19630c23
 def _most(values): return max(Counter(values).items(), key=lambda kv: (kv[1], str(kv[0])))[0]
 
@@ -1268,33 +1250,27 @@ def _read_all(rows, size, plan, progress):
     return [d for d in done if d[1] is not None], [p for p, x in done if x is None], note
 
 # %% ../../nbs/data/images.ipynb #830766c9
-def _settle(got, problems, names, total, where, size, on_bad, channels):
-    got, unknown = _meant(got, channels)
+def _settle(got, problems, names, total, where, how):
+    got, unknown = _meant(got, how.channels)
     problems += unknown
     if got:
-        problems += _odd_types(got, channels)
+        problems += _odd_types(got, how.channels)
         odd = {p.path for p in problems}
         got = [(r, x) for r, x in got if r.id not in odd]
-    if got and not size:
+    if got and not how.size:
         problems += _odd_sizes(got)
         odd = {p.path for p in problems}
         got = [(r, x) for r, x in got if r.id not in odd]
-    if problems and (on_bad == 'stop' or not got): raise BadImages(problems, total, where)
+    if problems and (how.on_bad == 'stop' or not got): raise BadImages(problems, total, where)
     if problems:
         log.info(report(sorted(problems), total, where) + f"\nLeft out, as asked: {len(problems)}; kept: {len(got)}.")
     gone = set(names) - {r.label for r, _ in got}
     if gone:
         raise ValueError(f"no usable image is left of {sorted(gone)} in {where}: repair its images or pass "
             f"drop_classes='{','.join(sorted(gone))}'")
-    got, note = _one_size(got, size)
-    if isinstance(channels, tuple): note |= dict(channel_names=channels)
+    got, note = _one_size(got, how.size)
+    if isinstance(how.channels, tuple): note |= dict(channel_names=how.channels)
     return got, note | dict(left_out=[list(p) for p in sorted(problems)])
-
-def _check_choices(size, on_bad, channels):
-    if size is not None and (not isinstance(size, (int, np.integer)) or size < 8):
-        raise ValueError(f"size={size!r}: expected None (as they come) or an integer of at least 8 pixels")
-    if on_bad not in ('stop', 'skip'): raise ValueError(f"on_bad={on_bad!r}: expected 'stop' or 'skip'")
-    return _asked_channels(channels)
 
 # %% ../../nbs/data/images.ipynb #2146e1e7
 MODALITIES = ('brightfield', 'opd', 'hologram', 'event', 'multichannel', 'cytometry', 'fluorescence')
@@ -1343,6 +1319,29 @@ def _plan(folder, channels, ground):
             f"channels='{','.join(names)}': '{root.name}' has a folder {', '.join(found)}, but none "
                                 f"called {absent}; it holds {sorted(d.name for d in root.iterdir() if d.is_dir())}")
     return _Plan(channels, tuple(root/c for c in found), ground)
+
+# %% ../../nbs/data/images.ipynb #eeb645d6
+@dataclass(frozen=True)
+class Reading:
+    "Which images are read, and in which form; raises ValueError for what does not exist."
+    size:int|None=None # resize all to size × size; None keeps the native size
+    only:str='' # pattern of names to keep, such as 'dataset_1/*' or 'train-*'
+    drop_classes:str|tuple=() # classes to leave out: names, or one string with commas
+    on_bad:str='stop' # 'stop' raises BadImages; 'skip' leaves bad images out and says so
+    channels:str|int|tuple='auto' # 'auto' is what most have; 1 or 3 converts; or names of folders or planes
+    modality:str='' # what was measured, see `MODALITIES`; '' is brightfield, or multichannel for named channels
+
+    def __post_init__(self):
+        size = self.size
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 8):
+            raise ValueError(f"size={size!r}: expected None (as they come) or an integer of at least 8 pixels")
+        if self.on_bad not in ('stop', 'skip'): raise ValueError(f"on_bad={self.on_bad!r}: expected 'stop' or 'skip'")
+        object.__setattr__(self, 'channels', _asked_channels(self.channels))
+
+def _asked(kwargs): # what `Reading` holds, and what is said of the set
+    how = Reading(**{k: kwargs[k] for k in Reading.__dataclass_fields__ if k in kwargs})
+    about = {k: v for k, v in kwargs.items() if k not in Reading.__dataclass_fields__}
+    return how, _asked_modality(how.modality, how.channels) | about
 
 # %% ../../nbs/data/images.ipynb #018a1243
 def _in_first_channel(r, plan):
@@ -1454,37 +1453,31 @@ def _to_set(got, names, note, about):
     return ImageSet(x, [label[r.label] for r in rows], [r.id for r in rows], [r.group for r in rows], names, **about)
 
 # %% ../../nbs/data/images.ipynb #b9cbcd47
+@delegates(Reading, keep=True)
 def read_images(
     folder:str|Path, # a folder a class; a folder with a table; the table; or an .npz
     labels_csv:str|Path|None=None, # the table of labels, where it is not found by itself
-    size:int|None=None, # resize all to size × size; None keeps the native size
-    only:str='', # pattern of names to keep, such as 'dataset_1/*'
-    drop_classes:str|tuple=(), # classes to leave out: names, or one string with commas
-    on_bad:str='stop', # 'stop' raises BadImages; 'skip' leaves bad images out and says so
-    channels:str|int|tuple='auto', # 'auto' is what most have; 1 or 3 converts; or names of folders or planes
-    progress:bool=True, # a progress bar where reading takes seconds
     group_pattern:str='', # regular expression on the name whose first bracket is the group
     group_column:str='', # the column that says which images belong together; '' finds it
     known_classes:tuple=(), # classes that are meant even where they read like a missing value, such as 'NA'
-    modality:str='', # what was measured, see `MODALITIES`; '' is brightfield, or multichannel for named channels
     ground:str='white', # what transparent pixels are laid on: 'white' or 'black'
-    **about, # pixel_um, unit, source, simulated: passed on to ImageSet
+    progress:bool=True, # a progress bar where reading takes seconds
+    **kwargs, # size, only, drop_classes, on_bad, channels, modality: see `Reading`; pixel_um, unit, … of `ImageSet`
 )->ImageSet:
     """Read labelled images; one report names each that cannot be used, with the reason, another what was not read.
     Raises BadImages with the first report, FileNotFoundError for a path, ValueError for options that do not fit."""
-    channels = _check_choices(size, on_bad, channels)
-    folder, how = Path(folder), dict(size=size, on_bad=on_bad, channels=channels)
-    plan, about = _plan(folder, channels, ground), _asked_modality(modality, channels) | about
-    if folder.suffix.lower() == '.npz': return read_npz(folder, only=only, drop_classes=drop_classes, **how, **about)
+    folder, (how, about) = Path(folder), _asked(kwargs)
+    plan = _plan(folder, how.channels, ground)
+    if folder.suffix.lower() == '.npz': return read_npz(folder, **vars(how) | about)
     rows, problems, note = _list_channels(folder, plan, labels_csv,
         (group_column or (None if group_pattern else ''), known_classes))
     where = f"'{_shown(folder.name or folder.resolve().name)}'"
     said, about = _say(note, where), {'source': f"real images read from the folder {where}"} | about
-    rows, problems, names = _choose(rows, problems, only, drop_classes, where)
+    rows, problems, names = _choose(rows, problems, how.only, how.drop_classes, where)
     if group_pattern: rows = _regroup(rows, group_pattern)
-    got, bad, clear = _read_all(rows, size, plan, progress)
-    got, sizes = _settle(got, problems + bad, names, len(rows) + len(problems), where, **how)
-    _check_two(names, where, only, _names(drop_classes))
+    got, bad, clear = _read_all(rows, how.size, plan, progress)
+    got, sizes = _settle(got, problems + bad, names, len(rows) + len(problems), where, how)
+    _check_two(names, where, how.only, _names(how.drop_classes))
     return _to_set(got, names, note | sizes | clear | said | _parts_of(got), about)
 
 # %% ../../nbs/data/images.ipynb #11570026
@@ -1640,21 +1633,14 @@ def _npz_rows(path, class_names):
     return got, problems, bare, known, note
 
 # %% ../../nbs/data/images.ipynb #aa467e60
+@delegates(Reading, keep=True)
 def read_npz(
     path:str|Path, # an .npz file
     class_names:tuple=(), # names of class 0, 1, …; BloodMNIST's are known, others become 'class 0', …
-    size:int|None=None, # resize all to size × size; None keeps the native size
-    only:str='', # pattern of names to keep, such as 'train-*'
-    drop_classes:str|tuple=(), # classes to leave out
-    on_bad:str='stop', # 'stop' raises BadImages; 'skip' leaves bad images out and says so
-    channels:str|int|tuple='auto', # 'auto' as they come; 1 or 3 converts; or names of a stack's channels
-    modality:str='', # what was measured, see `MODALITIES`; '' is brightfield, or multichannel for named channels
-    **about, # pixel_um, unit, source, simulated: passed on to ImageSet
+    **kwargs, # size, only, drop_classes, on_bad, channels, modality: see `Reading`; pixel_um, unit, … of `ImageSet`
 )->ImageSet:
     "Read `{train,val,test}_images` and `_labels`, as MedMNIST stores them; the parts stay in meta['official_split']."
-    path = Path(path)
-    channels = _check_choices(size, on_bad, channels)
-    about = _asked_modality(modality, channels) | about
+    path, (how, about) = Path(path), _asked(kwargs)
     if not path.is_file(): raise FileNotFoundError(f"no file '{path}': check the path")
     got, bad, bare, known, note = _npz_rows(path, class_names)
     where, order = f"'{path.name}'", {n: i for i, n in enumerate(known)}
@@ -1662,11 +1648,10 @@ def read_npz(
     rows = _with_parts(rows, note, "the arrays' names")
     note |= _say(note, where)
     group = {r.id: r.group for r in rows}
-    rows, bare, names = _choose(rows, bare, only, drop_classes, where)
+    rows, bare, names = _choose(rows, bare, how.only, how.drop_classes, where)
     names, ids = tuple(sorted(names, key=lambda n: (order.get(n, 0), _natural(n), n))), {r.id for r in rows}
     got = [(r._replace(group=group[r.id]), x) for r, x in got if r.id in ids]
-    got, sizes = _settle(got, bare + [p for r, p in bad if r.id in ids], names, len(rows) + len(bare), where, size,
-                         on_bad, channels)
-    _check_two(names, where, only, _names(drop_classes))
+    got, sizes = _settle(got, bare + [p for r, p in bad if r.id in ids], names, len(rows) + len(bare), where, how)
+    _check_two(names, where, how.only, _names(how.drop_classes))
     return _to_set(got, names, note | sizes | _parts_of(got), {'source': f"real images read from the file {where}"}
                    | about)
