@@ -417,8 +417,8 @@ def _folder_streams(root):
         else: others.append(f.suffix.lower() or 'no ending')
     count = ', '.join(f'{others.count(e)} of {e}' for e in sorted(set(others)))
     said = [f"Not read in '{root.name}': {count}; streams end in {', '.join(STREAM_ENDINGS)}."] if others else []
-    links = [f for d in inside(root) for f in sorted(d.rglob('*')) if f.is_symlink() and f.is_dir()
-        and not any(u.is_relative_to(f) for u in used)]
+    linked = [f for d in inside(root) for f in sorted(d.rglob('*')) if f.is_symlink() and f.is_dir()]
+    links = [f for f in linked if not any(u.is_relative_to(f) for u in used)]
     if links:
         said.append(f"Not read in '{root.name}': {len(links)} linked folders inside the class folders, such as "
             f"{name(links[0])}; put the files there.")

@@ -796,9 +796,9 @@ def _split_of(path, header, lines):
 
 # %% ../../nbs/data/images.ipynb #11570010
 def _locate(bases, name):
-    forms = dict.fromkeys(f for n in (name, name.replace('\\', '/'))
-                          for f in (n, *(unicodedata.normalize(k, n) for k in ('NFC', 'NFD'))))
-    for form in forms:
+    forms = []
+    for n in (name, name.replace('\\', '/')): forms += [n, *(unicodedata.normalize(k, n) for k in ('NFC', 'NFD'))]
+    for form in dict.fromkeys(forms):
         for base in bases:
             with suppress(OSError, ValueError):
                 if (base/form).is_file(): return base/form, os.path.normpath(form).replace(os.sep, '/')
@@ -944,8 +944,9 @@ def _left(folder, files, skipped):
 def _unlisted(path, folder, listed, note):
     if folder: pairs, skipped = _walk_pairs(folder)
     else:
-        pairs, skipped = [(f, r) for d in sorted({os.path.dirname(r) for r in listed}) for f in Path(d).iterdir()
-                          if _is_image(f) and not is_hidden(f.name) and (r := os.path.realpath(f))], {}
+        places, skipped = sorted({os.path.dirname(r) for r in listed}), {}
+        there = [f for d in places for f in Path(d).iterdir() if _is_image(f) and not is_hidden(f.name)]
+        pairs = [(f, os.path.realpath(f)) for f in there]
         folder = Path(os.path.realpath(path.parent))
     rel = lambda f: _shown(os.path.relpath(f, folder) if f.drive == folder.drive else str(f))
     left = [f for f, real in pairs if real not in listed]

@@ -6,7 +6,7 @@
 __all__ = ['score_names', 'Event', 'count_events', 'read_event', 'write_scores']
 
 # %% ../../nbs/data/rtdc.ipynb #eaafa0cf
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -25,7 +25,7 @@ def score_names(
     for i, c in enumerate(class_names):
         short = (re.sub('[^a-z0-9]', '', str(c).lower()) + f'{i:03d}')[:3]
         more = (short[:2] + m for m in marks[::-1])
-        any3 = (a + b + d for a in marks for b in marks for d in marks)
+        any3 = map(''.join, product(marks, repeat=3))
         free = next(s for s in chain([short], more, any3) if s not in out)
         out.append(free)
     return tuple(out)

@@ -15,7 +15,6 @@ import json
 import os
 import warnings
 import numpy as np
-from fastcore.basics import patch
 
 # %% ../../nbs/data/splits.ipynb #f7611209
 PARTS = ('train', 'val', 'test')
@@ -54,34 +53,62 @@ class Split:
             raise ValueError(f"{len(both)} images are in validation and test, such as '{min(both)}': only protocol "
                 "'paper' does that")
 
-# %% ../../nbs/data/splits.ipynb #59b7877f
-@patch(as_prop=True)
-def hash(self:Split)->str:
-    "sha256 of protocol and ids: the same parts have the same hash, whatever seed or order made them."
-    return hashlib.sha256(json.dumps([self.protocol, self.train, self.val, self.test]).encode()).hexdigest()
+    @property
+    def hash(self)->str:
+        "sha256 of protocol and ids: the same parts have the same hash, whatever seed or order made them."
+        return hashlib.sha256(json.dumps([self.protocol, self.train, self.val, self.test]).encode()).hexdigest()
 
-@patch
-def __repr__(self:Split):
-    n = ' / '.join(f'{p} {len(getattr(self, p))}' for p in PARTS)
-    return f"Split {self.hash[:12]}, protocol '{self.protocol}' ({PROTOCOLS[self.protocol]}), seed {self.seed}: {n}"
+    def __repr__(self):
+        n = ' / '.join(f'{p} {len(getattr(self, p))}' for p in PARTS)
+        return f"Split {self.hash[:12]}, protocol '{self.protocol}' ({PROTOCOLS[self.protocol]}), seed {self.seed}: {n}"
 
-@patch
-def indices(
-    self:Split,
-    images, # ImageSet that the split was made for
-    extra:str='stop', # 'ignore' allows images that no part names
-)->dict[str, np.ndarray]: # part -> positions in `images`
-    "Where the parts' images stand in a set; a ValueError names what the set lacks, or has too much."
-    at = {n: i for i, n in enumerate(images.ids)}
-    named = {n for p in PARTS for n in getattr(self, p)}
-    if gone := sorted(named - set(at)):
-        raise ValueError(f"the set lacks {len(gone)} of the split's {len(named)} images, such as '{gone[0]}': read the "
-            "same data, or make a new split")
-    more = sorted(set(at) - named - set(self.meta.get('left_out', ())))
-    if more and extra == 'stop':
-        raise ValueError(f"the split does not know {len(more)} of the set's {len(at)} images, such as '{more[0]}': "
-            "make a new split, or pass extra='ignore'")
-    return {p: np.array([at[n] for n in getattr(self, p)], np.int64) for p in PARTS}
+    def indices(self,
+        images, # ImageSet that the split was made for
+        extra:str='stop', # 'ignore' allows images that no part names
+    )->dict[str, np.ndarray]: # part -> positions in `images`
+        "Where the parts' images stand in a set; a ValueError names what the set lacks, or has too much."
+        at = {n: i for i, n in enumerate(images.ids)}
+        named = {n for p in PARTS for n in getattr(self, p)}
+        if gone := sorted(named - set(at)):
+            raise ValueError(f"the set lacks {len(gone)} of the split's {len(named)} images, such as '{gone[0]}': read "
+                "the same data, or make a new split")
+        more = sorted(set(at) - named - set(self.meta.get('left_out', ())))
+        if more and extra == 'stop':
+            raise ValueError(f"the split does not know {len(more)} of the set's {len(at)} images, such as '{more[0]}': "
+                "make a new split, or pass extra='ignore'")
+        return {p: np.array([at[n] for n in getattr(self, p)], np.int64) for p in PARTS}
+
+    def save(self,
+        path:str|Path, # JSON file to write
+    )->Path:
+        "Write the split and its hash, whole or not at all."
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'.{path.name}.{os.getpid()}')
+        text = json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol], seed=self.seed,
+            meta=self.meta, **{p: getattr(self, p) for p in PARTS}), indent=1)
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)
+        return path
+
+    @classmethod
+    def load(cls,
+        path:str|Path, # JSON file that `save` wrote
+    )->'Split':
+        "Read a split; a file whose content no longer gives its hash is refused."
+        try: d = json.loads(Path(path).read_text(encoding='utf-8'))
+        except (ValueError, RecursionError) as e:
+            raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
+        if not isinstance(d, dict):
+            raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
+        if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d):
+            raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
+        _check_parts(d, Path(path).name)
+        s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
+        if s.hash != d['hash']:
+            raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, "
+                f"it claims {str(d['hash'])[:12]}; make the split again")
+        return s
 
 # %% ../../nbs/data/splits.ipynb #4dfee590
 def _check_parts(d, name):
@@ -91,42 +118,6 @@ def _check_parts(d, name):
     if odd := [k for k, ok in kinds.items() if not ok]:
         raise ValueError(f"{name}: {odd[0]} = {str(d[odd[0]])[:60]!r} is none of a saved split; make it "
             "again")
-
-# %% ../../nbs/data/splits.ipynb #1d713f39
-@patch
-def save(
-    self:Split,
-    path:str|Path, # JSON file to write
-)->Path:
-    "Write the split and its hash, whole or not at all."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    part.write_text(json.dumps(dict(hash=self.hash, protocol=self.protocol, what=PROTOCOLS[self.protocol],
-        seed=self.seed, meta=self.meta,
-                                    **{p: getattr(self, p) for p in PARTS}), indent=1), encoding='utf-8')
-    os.replace(part, path)
-    return path
-
-# %% ../../nbs/data/splits.ipynb #e8e48b5f
-@patch(cls_method=True)
-def load(
-    cls:Split,
-    path:str|Path, # JSON file that `save` wrote
-)->Split:
-    "Read a split; a file whose content no longer gives its hash is refused."
-    try: d = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as e:
-        raise ValueError(f"{Path(path).name} is not a whole JSON file ({e}): make the split again") from None
-    if not isinstance(d, dict): raise ValueError(f"{Path(path).name} holds a {type(d).__name__}: it is no saved split")
-    if lacks := {'hash', 'protocol', 'seed', 'meta', *PARTS} - set(d):
-        raise ValueError(f"{Path(path).name} lacks {sorted(lacks)}: it is no saved split")
-    _check_parts(d, Path(path).name)
-    s = cls(d['train'], d['val'], d['test'], d['protocol'], d['seed'], d['meta'])
-    if s.hash != d['hash']:
-        raise ValueError(f"{Path(path).name} was changed after it was saved: its content hashes to {s.hash[:12]}, it "
-            f"claims {str(d['hash'])[:12]}; make the split again")
-    return s
 
 # %% ../../nbs/data/splits.ipynb #c3556a3a
 def symmetries(
@@ -354,7 +345,8 @@ def _drawn(images, clusters, shares, too_few, protocol):
             f"{dict(zip(images.class_names, images.counts().tolist()))}; add images")
     sizes = np.array([np.bincount(images.labels[c], minlength=len(images.class_names)) for c in clusters])
     part = assign(sizes, shares)
-    ids = {p: [images.ids[i] for c, q in zip(clusters, part) if PARTS[q] == p for i in c] for p in PARTS}
+    ids = {p: [] for p in PARTS}
+    for c, q in zip(clusters, part): ids[PARTS[q]] += [images.ids[i] for i in c]
     ids['train'] += [images.ids[i] for c in forced for i in c]
     return ids, notes
 

@@ -569,21 +569,23 @@ def kept(
 
 # %% ../../nbs/deploy/gpu.ipynb #4e150d03
 def _jobs(maps, precision, n): # kernel, its types (others are whole numbers), its constants
-    f, i = '*fp32', '*i32'
-    layer = dict(h_in=68, w_in=68, h=68, w=68, H=135, W=135, MEAN=True, RELU=False, SIZE=3, STRIDE=1, CELL=2, P=64,
-        D=16, S=16, PRECISION=precision)
-    conv = dict(bias=f, out=maps, sums=f, zeros=i, to_score=maps, at_score=f, scores=f)
-    read = dict(n=n, W=135, cells=4624, wide=68, PLACES=2, CHANNELS=1, GATE=True, ENRICH=True, CELL=2,
-        T=16 if precision == 'ieee' else 32 if maps == f else 64, I=16, D=64, C=16, PRECISION=precision)
-    select = dict(scores=f, hist=i, found=i, seen=i, idx='*i64')
-    return ([(count_kernel, select, dict(LEVEL=level, N=PART)) for level in (0, 3)]
-        + [(part_kernel, select, dict(N=PART)), (place_kernel, select, dict(N=PART, MANY=32))]
-        + [(_conv, conv | dict(x=f if first else maps, weight=f if first else maps),
-        layer | dict(FIRST=first, LAST=not first, C=1 if first else 16)) for first in (True, False)]
-        + [(_read, dict(idx='*i64', image=f, features=maps, scores=f, places=f, w1=maps, b1=f, w2=maps, b2=f, state=f),
-        read),
-           (_end, dict.fromkeys(('state', 'sums', 'at_cls', 'query', 'hidden', 'bias', 'skip', 'out', 'out_bias',
-           'logits'), f) | dict(eps='fp32'), dict(FINE=True, COARSE=True, D=64, C=16, U=512, K=16, G=8))])
+    f, i, index = '*fp32', '*i32', '*i64'
+    select = dict(scores=f, hist=i, found=i, seen=i, idx=index)
+    jobs = [(count_kernel, select, dict(LEVEL=level, N=PART)) for level in (0, 3)]
+    jobs += [(part_kernel, select, dict(N=PART)), (place_kernel, select, dict(N=PART, MANY=32))]
+    for first in (True, False):
+        kind, layer = f if first else maps, dict(FIRST=first, LAST=not first, C=1 if first else 16)
+        jobs.append((_conv, dict(x=kind, weight=kind, bias=f, out=maps, sums=f, zeros=i, to_score=maps, at_score=f,
+            scores=f), layer | dict(h_in=68, w_in=68, h=68, w=68, H=135, W=135, MEAN=True, RELU=False, SIZE=3,
+            STRIDE=1, CELL=2, P=64, D=16, S=16, PRECISION=precision)))
+    tokens = 16 if precision == 'ieee' else 32 if maps == f else 64
+    jobs.append((_read, dict(idx=index, image=f, features=maps, scores=f, places=f, w1=maps, b1=f, w2=maps, b2=f,
+        state=f), dict(n=n, W=135, cells=4624, wide=68, PLACES=2, CHANNELS=1, GATE=True, ENRICH=True, CELL=2, T=tokens,
+        I=16, D=64, C=16, PRECISION=precision)))
+    floats = ('state', 'sums', 'at_cls', 'query', 'hidden', 'bias', 'skip', 'out', 'out_bias', 'logits')
+    jobs.append((_end, dict.fromkeys(floats, f) | dict(eps='fp32'),
+        dict(FINE=True, COARSE=True, D=64, C=16, U=512, K=16, G=8)))
+    return jobs
 
 # %% ../../nbs/deploy/gpu.ipynb #2c15921b
 def machine_code(

@@ -65,23 +65,26 @@ def evaluate(
     equal probabilities the first class counts. ValueError for shapes, values or labels that cannot be scored."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
     p, y = _checked(probs, y, class_names)
-    K, n, pred, y = len(class_names), len(y), p.argmax(1).numpy(), y.numpy()
-    score = lambda average: zip(('precision', 'recall', 'f1'),
-        precision_recall_fscore_support(y, pred, labels=range(K), average=average, zero_division=0))
-    each, confusion = dict(score(None)), confusion_matrix(y, pred, labels=range(K))
+    names, pred, y = [str(c) for c in class_names], p.argmax(1).numpy(), y.numpy()
+    which, n = range(len(names)), len(y)
+    def score(average): # by name: a number per class (None), or one over all classes
+        values = precision_recall_fscore_support(y, pred, labels=which, average=average, zero_division=0)
+        return dict(zip(('precision', 'recall', 'f1'), values))
+    each, confusion = score(None), confusion_matrix(y, pred, labels=which)
     support, hits = confusion.sum(1), confusion.diagonal()
     there, right = support > 0, int(hits.sum())
-    scores = dict(accuracy=right/n, **{f'{m}_weighted': v for m, v in score('weighted')},
-                  macro_f1=each['f1'][there].mean(), balanced_accuracy=each['recall'][there].mean())
-    def one(c):
-        "Scores of class c, None where it has no images."
-        seen = bool(there[c])
-        return {m: round(float(v[c]), 6) if seen else None for m, v in each.items()} | {'support': int(support[c]),
-            'recall_interval': list(wilson_interval(int(hits[c]), int(support[c]))) if seen else None}
-    return {'n': n, **{k: round(float(v), 6) for k, v in scores.items()},
-        'accuracy_interval': list(wilson_interval(right, n)),
-            'per_class': {str(name): one(c) for c, name in enumerate(class_names)}, 'confusion': confusion.tolist(),
-            'absent': [str(name) for c, name in enumerate(class_names) if not there[c]]}
+    scores = dict(accuracy=right/n, **{f'{m}_weighted': v for m, v in score('weighted').items()},
+        macro_f1=each['f1'][there].mean(), balanced_accuracy=each['recall'][there].mean())
+    of_class = lambda c: _of_class({m: v[c] for m, v in each.items()}, int(hits[c]), int(support[c]))
+    return dict(n=n, **{m: round(float(v), 6) for m, v in scores.items()},
+        accuracy_interval=list(wilson_interval(right, n)), per_class={names[c]: of_class(c) for c in which},
+        confusion=confusion.tolist(), absent=[names[c] for c in which if not there[c]])
+
+# %% ../../nbs/learn/metrics.ipynb #088545ab
+def _of_class(scores, hits, support): # what `evaluate` says of one class, None where it has no images
+    if not support: return dict.fromkeys(scores) | dict(support=0, recall_interval=None)
+    return {m: round(float(v), 6) for m, v in scores.items()} | dict(support=support,
+        recall_interval=list(wilson_interval(hits, support)))
 
 # %% ../../nbs/learn/metrics.ipynb #b5a753b4
 def confusion_figure(

@@ -140,7 +140,8 @@ def judge_case(
     names, pred = case.model.class_names, case.probs.argmax(1)
     right, conf = pred == case.y, case.probs.max(1)
     s = C.class_intervals(case.y, pred, len(names), case.groups)
-    each = {n: {m: [s[m][j][k] for j in range(3)] for m in ('precision', 'recall', 'f1')} for k, n in enumerate(names)}
+    of_class = lambda k: {m: [v[k] for v in s[m][:3]] for m in ('precision', 'recall', 'f1')}
+    each = {n: of_class(k) for k, n in enumerate(names)}
     curves = _curves(case.probs, case.y, names)
     cal = C.reliability(conf, right)
     found = dict(run=case.folder.name, images=len(case.y), foreign=case.foreign, simulated=case.record['simulated'],
