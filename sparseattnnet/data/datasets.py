@@ -6,8 +6,8 @@
 __all__ = ['BLOOD', 'BLOOD_8', 'PBC_COUNTS', 'TCELLS', 'ON_REQUEST', 'DATASETS', 'PROFILES', 'SOURCES', 'ALIASES', 'SELECTIONS',
            'OPD_RANGE', 'STREAM_ENDINGS', 'STREAM_FRAMES', 'SENSORS', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B',
            'WBC_HELP', 'TAKES', 'DatasetInfo', 'project_root', 'checkout', 'data_root', 'cache_root', 'cached',
-           'load_simulator', 'read_options', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist',
-           'Loading', 'load_images']
+           'load_simulator', 'read_options', 'Loading', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc',
+           'find_bloodmnist', 'load_images']
 
 # %% ../../nbs/data/datasets.ipynb #ffc8042b
 from dataclasses import dataclass, replace
@@ -237,6 +237,17 @@ def _options_tag(sim, options):
     said = lambda k, v: k if v is True else f'{k}{v:g}' if isinstance(v, float) else f'{k}{v}'
     return ''.join('-' + re.sub(r'[^A-Za-z0-9.]', '', said(k, v)) for k, v in sorted(options.items())
         if v != sim.options[k])
+
+# %% ../../nbs/data/datasets.ipynb #3cedc7ab
+@dataclass(frozen=True)
+class Loading:
+    "How a data set is loaded."
+    size:int|None=None # resize to size × size; None keeps the set's own (135; wbc: 256; pbc: 128; bloodmnist: 28)
+    only:str='' # pattern of names to keep
+    drop_classes:str|tuple='' # classes to leave out, separated by commas
+    on_bad:str='stop' # bad images of a folder: 'stop', or 'skip' and say so
+    cache:str|Path|bool|None=None # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
+    progress:bool=True # show progress where it takes seconds
 
 # %% ../../nbs/data/datasets.ipynb #a146947a
 def _simulated(info, profile, seed, options, how):
@@ -701,17 +712,6 @@ def _sized(images, size):
         warnings.warn(f"holograms of {size} × {size} pixels lose fringes that become finer than 2 pixels; a carrier of "
             f"4 pixels is gone below {images.shape[1]//2 + 1}", stacklevel=3)
     return images.resized(size) if size else images
-
-# %% ../../nbs/data/datasets.ipynb #3cedc7ab
-@dataclass(frozen=True)
-class Loading:
-    "How a data set is loaded."
-    size:int|None=None # resize to size × size; None keeps the set's own (135; wbc: 256; pbc: 128; bloodmnist: 28)
-    only:str='' # pattern of names to keep
-    drop_classes:str|tuple='' # classes to leave out, separated by commas
-    on_bad:str='stop' # bad images of a folder: 'stop', or 'skip' and say so
-    cache:str|Path|bool|None=None # folder for simulated and resized sets; None is `cache_root()`, False keeps nothing
-    progress:bool=True # show progress where it takes seconds
 
 # %% ../../nbs/data/datasets.ipynb #a62276c1
 @delegates(Loading, keep=True)
