@@ -123,7 +123,9 @@ def test_the_student_version_hides_every_solution_and_keeps_the_checks(tmp_path,
     main([str(tmp_path/'class')])
     count = sum(len(checks_of(cells_of(ROOT, p))) for p in COPIED)
     assert count > 60 and f'{count} open exercises' in capsys.readouterr().out
-    assert set(WITH_EXERCISES) <= set(COPIED), 'a page has exercises and no check'
+    solved = {p for p in all_pages(ROOT) if any(solution(c) for c in cells_of(ROOT, p))}
+    assert solved == set(WITH_EXERCISES), 'a page has solutions and no heading "## Exercises", or the reverse'
+    assert solved <= set(COPIED), 'a page has exercises and no check'
     for p in COPIED:
         cells = json.loads((tmp_path/'class'/f'{p}.ipynb').read_text(encoding='utf-8'))['cells']
         original = cells_of(ROOT, p)
