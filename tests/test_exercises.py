@@ -57,7 +57,16 @@ def changed(tree):
 
 
 def used(tree):
-    "Names that a cell takes from elsewhere: those that a function binds for itself are its own."
+    "Names that a cell takes from elsewhere: those that it has bound before, and those of a function's own, are not."
+    bound, out = set(), set()
+    for statement in tree.body:
+        out |= free(statement) - bound
+        bound |= changed(ast.Module([statement], [])) & {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return out
+
+
+def free(tree):
+    "Names that a statement takes from elsewhere: those that a function binds for itself are its own."
     own = set()
     for n in ast.walk(tree):
         if not isinstance(n, (ast.FunctionDef, ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.DictComp, ast.SetComp)): continue
