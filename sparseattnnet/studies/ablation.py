@@ -373,6 +373,7 @@ def seed_runs(
     seeds:str, # comma separated
     outputs:Path, # folder for results
     train:bool=True, # train what is missing; False leaves it out
+    alter=None, # function (images, split) -> other images of the same names, to train on; None changes nothing
 )->SeedRuns: # images, splits, records, and what is not there
     "The runs of a page: each label at each seed. ValueError where no run is there, or where their data differ."
     shared = lambda spec: {n: getattr(spec, n) for n in SHARED if n not in ('augment', 'device')}
@@ -381,7 +382,9 @@ def seed_runs(
         raise ValueError(f'the runs differ in {odd[0]}: expected the same images and splits for all of them')
     images, splits, records, absent = {}, {}, {}, []
     for seed in map(int, seeds.split(',')):
-        data = images[seed], splits[seed] = spec_images(replace(first, seed=seed), False)
+        set_, splits[seed] = spec_images(replace(first, seed=seed), False)
+        images[seed] = alter(set_, splits[seed]) if alter else set_
+        data = images[seed], splits[seed]
         for label, spec in specs.items():
             spec = replace(spec, seed=seed)
             there = (Path(outputs)/'runs'/name_run(spec, data, lambda line: None)[0]/'record.json').is_file()
