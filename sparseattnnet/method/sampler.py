@@ -61,6 +61,7 @@ def gumbel(
     "Gumbel noise −ln(−ln u) from numbers spread evenly over (0, 1)."
     return -(-u.log()).log()
 
+# %% ../../nbs/method/04_sampler.ipynb #855de114
 @lru_cache(maxsize=8)
 def in_margin(
     H:int, # rows
@@ -96,9 +97,9 @@ def dithered_k(
     s = scores.detach().float().flatten(1)/temperature
     out, N = in_margin(*scores.shape[-2:], margin).to(s.device), s.shape[1]
     if k > (most := N - int(out.sum())):
-        raise ValueError(f"k={k} with margin={margin}: expected at most {most}, the pixels inside; choose a smaller one")
-    noise = dither_noise(*scores.shape[-2:], margin).to(s.device) if u is None else gumbel(u).masked_fill(out, -torch.inf)
-    noisy = s + noise
+        raise ValueError(f"k={k} with margin={margin}: expected at most {most}, the pixels inside; choose less")
+    noisy = s + (dither_noise(*scores.shape[-2:], margin).to(s.device) if u is None else gumbel(u))
+    if u is not None and margin: noisy = noisy.masked_fill(out, -torch.inf)
     idx = top_k(noisy, k)
     if k == N: return idx, torch.ones_like(s)
     bar = noisy.gather(1, idx).amin(1, keepdim=True)
