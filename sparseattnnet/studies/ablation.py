@@ -197,7 +197,7 @@ def arm_spec(
     arm:Arm, # what to change
     dataset:str, # a key of `DATASETS`
     seed:int, # seed of split, weights and order
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     share:float, # multiplies the epochs of the profile
     n_train:int, # training images
     pixels:int, # pixels of an image
@@ -220,7 +220,7 @@ def plan_arms(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[Planned]: # seed by seed, so that an interrupted study has whole pairs
@@ -246,7 +246,7 @@ def arm_specs(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[RunSpec]: # each once
