@@ -133,8 +133,8 @@ def table_caption(
     in the losses."""
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'converged' else f" The {r['profile']} profile is short: it shows that the code works, "
-        "not who wins.")
+    note = ('' if r['profile'] == 'converged' else f" The {r['profile']} profile is short: it shows that the code "
+        "works, not who wins.")
     replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r[
         'protocol'] == 'paper' else ''
     weights = (' Every model trains with the same class weights: inverse to the training images of a class, with a '
@@ -428,8 +428,8 @@ def comparison_caption(
     records:list[dict], # the runs of the table
 )->str: # some sentences
     "What a table of comparisons shows."
-    short = ('' if records[0]['profile'] == 'converged' else ' In a short profile the models were trained for different '
-        'numbers of images: a verdict is about these runs, not about the methods.')
+    short = ('' if records[0]['profile'] == 'converged' else ' In a short profile the models were trained for '
+        'different numbers of images: a verdict is about these runs, not about the methods.')
     return ("Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of "
         "the discordant images over test images; "
             "n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin "
@@ -611,8 +611,8 @@ def caption_all(
             'it are listed below.')
     r = records[0]
     kind = 'SIMULATED images, which neither confirm nor refute the paper' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'converged' else f' The {r["profile"]} profile is short: it shows that the code works, '
-        'not who wins.')
+    note = ('' if r['profile'] == 'converged' else f' The {r["profile"]} profile is short: it shows that the code '
+        'works, not who wins.')
     replica = " Replica of the paper's protocol: the test part was also the validation part." if r[
         'protocol'] == 'paper' else ''
     return (f"Our models on {kind}; mean ± standard deviation over n runs; {r['profile']} profile, {r['protocol']} "

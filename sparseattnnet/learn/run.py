@@ -164,19 +164,20 @@ def begin_with(
     model.load_state_dict({n: own[n] if n in anew else weights[n] for n in own})
     return anew
 
-# %% ../../nbs/learn/run.ipynb #04cce346
-OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
-    'recipe') # what the runs of one table may differ in
-# what only real images can be asked
-OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um')
-SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN) # what they have in common
-
+# %% ../../nbs/learn/run.ipynb #ac39e7b1
 def profile_word(
     word:str, # what stands on the command line
 )->str: # the same word
     "A profile, as the type of an argument: an error of `check_profile` becomes one of argparse."
     try: return check_profile(word)
     except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from None
+
+# %% ../../nbs/learn/run.ipynb #04cce346
+OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
+    'recipe') # what the runs of one table may differ in
+# what only real images can be asked
+OF_FOLDER = ('labels_csv', 'group_column', 'group_pattern', 'channels', 'modality', 'pixel_um')
+SHARED = tuple(f.name for f in dataclasses.fields(RunSpec) if f.name not in OWN) # what they have in common
 
 def add_flags(
     parser:argparse.ArgumentParser, # a command's arguments
