@@ -360,7 +360,7 @@ def trained_run(
     record = done_of([Planned('', spec, name, 0, 0)], Path(outputs)) or stored_runs(reference)
     return run_weights(name, outputs, reference), record[name], *data
 
-# %% ../../nbs/studies/ablation.ipynb #74accf88
+# %% ../../nbs/studies/ablation.ipynb #a1c3e5f7
 class SeedRuns(NamedTuple):
     "Labelled runs over seeds, with the images and splits that they share."
     images:dict # seed -> ImageSet, with its value range
@@ -368,6 +368,7 @@ class SeedRuns(NamedTuple):
     records:dict # label -> seed -> record with its `folder`; labels without a run are left out
     absent:list # 'label, seed 0', … of the runs that are not there
 
+# %% ../../nbs/studies/ablation.ipynb #74accf88
 def seed_runs(
     specs:dict[str, RunSpec], # label -> run; its seed does not matter
     seeds:str, # comma separated
