@@ -47,11 +47,11 @@ paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on
 remake: .venv/stamp ## train one published run again and compare: RUN=name, from outputs/reference/runs.csv
 	@$(BIN) $(PY) -m sparseattnnet.reproduce.main --remake "$$RUN"
 
-converged: ## make paper with the paper's counts of images, trained until more epochs gain nothing, three seeds: days on a CPU
+converged: ## make paper with the paper's counts of images, thirty epochs and three seeds: days on a CPU
 	@$(MAKE) --no-print-directory paper PROFILE=converged
 
 full:
-	@echo 'make full is now make converged: as many images, but no more epochs than gain something' >&2; exit 2
+	@echo 'make full is now make converged: as many images, thirty epochs with augmentation instead of 150; nbs/paper/length.ipynb says why' >&2; exit 2
 
 bench: .venv/stamp ## measure speed, every network in every engine, into outputs/tables/speed_*: leave the machine alone meanwhile
 	@$(MAKE) --no-print-directory paper ARTEFACTS=speed

@@ -165,8 +165,8 @@ def parse_args(
             '`make paper` is the same, with the options as words: make paper PROFILE=smoke DATA=cells.',
         epilog='exit codes: 0 done, 1 a job failed, 2 wrong use or bad input, 130 stopped')
     p.add_argument('profile', nargs='?', default='quick', type=profile_word, help=f"{', '.join(PROFILES)}: smoke is a "
-        'rehearsal of a few minutes, quick (the default) trains a minute or two per model, converged trains on as many '
-            'images as the paper until more epochs gain nothing: days')
+        'rehearsal of a few minutes, quick (the default) trains a minute or two per model, converged trains '
+            'thirty epochs on as many images as the paper has: days')
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, '
         'bloodmnist, pbc, folder; default the first four')
