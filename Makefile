@@ -51,7 +51,7 @@ converged: ## make paper with the paper's counts of images, thirty epochs and th
 	@$(MAKE) --no-print-directory paper PROFILE=converged
 
 full:
-	@echo 'make full is now make converged: as many images, thirty epochs with augmentation instead of 150; nbs/paper/length.ipynb says why' >&2; exit 2
+	@echo 'make full is now make converged: as many images, thirty epochs with augmentation instead of 150; nbs/paper/length.ipynb tests that length' >&2; exit 2
 
 bench: .venv/stamp ## measure speed, every network in every engine, into outputs/tables/speed_*: leave the machine alone meanwhile
 	@$(MAKE) --no-print-directory paper ARTEFACTS=speed
