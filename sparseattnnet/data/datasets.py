@@ -96,8 +96,8 @@ def check_profile(
     if profile in PROFILES: return profile
     if profile == 'full':
         raise ValueError("profile='full': `converged` replaced it. `full` meant 150 epochs, a number that nothing "
-            "tested; `converged` has as many images, and a length that a rule tests on validation images. For 150 epochs with "
-            "the paper's plateau rule, choose `converged` with "
+            "tested; `converged` has as many images, and a length that a rule tests on validation images. For 150 "
+            "epochs with the paper's plateau rule, choose `converged` with "
             "recipe='{\"epochs\": 150, \"schedule\": \"plateau\", \"lr\": 0.001, \"ema\": 0.0}'")
     raise ValueError(f"profile={profile!r}: choose one of {', '.join(map(repr, PROFILES))}")
 
