@@ -4,16 +4,20 @@
 
 # %% auto #0
 __all__ = ['CONTROLS', 'VERDICTS', 'enrichment', 'precision', 'coverage', 'average_ranks', 'auroc', 'pointing_game', 'rim',
-           'control_maps', 'control_selections', 'Summary', 'summary', 'paired', 'score_batch', 'read_masks']
+           'control_maps', 'control_selections', 'Summary', 'summary', 'paired', 'score_batch', 'masks_of',
+           'read_masks']
 
 # %% ../../nbs/judge/localisation.ipynb #f6bdc85b
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from ..data.images import ImageSet, resize_image
+from ..data.simulation import truth_for
 from ..method.pixels import to_gray
 from ..method.sampler import centre_k, intensity_k, noise_by_image, random_by_image
 
@@ -265,6 +269,16 @@ def score_batch(
     found = {(s, '', name): f(idx, stack) for s, idx in selections.items() for name, f in by_idx.items()}
     found |= {(*key, name): f(m, stack) for key, m in maps.items() for name, f in by_map.items()}
     return {(s, m, mask, name): v[i].cpu().numpy() for (s, m, name), v in found.items() for i, mask in enumerate(names)}
+
+# %% ../../nbs/judge/localisation.ipynb #c42f8d80
+def masks_of(
+    images:ImageSet, # a set
+    idx, # positions of the images in question
+)->dict[str, Tensor]: # name -> Boolean (n, H, W); {} where nothing is known, as of real images
+    "The simulator's masks of some images, at the size of the images."
+    known = truth_for(replace(images, meta={k: v for k, v in images.meta.items() if k != 'resized_from'}), idx) or {}
+    small = lambda m: resize_image(m.astype(np.float32), images.shape[1:]) > .5
+    return {n: torch.from_numpy(small(m)) for n, m in known.items() if m.dtype == bool and m.ndim == 3}
 
 # %% ../../nbs/judge/localisation.ipynb #1fe00ebb
 def _mask_file(
