@@ -6,7 +6,7 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'CLAIMS', 'COLUMNS', 'Arm',
            'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'claim_of', 'ablation_table', 'main_effects']
+           'trained_run', 'SeedRuns', 'seed_runs', 'claim_of', 'ablation_table', 'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -20,7 +20,7 @@ from ..learn import records as R
 from ..learn.store import run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..package import needs
-from ..learn.run import RunSpec, dataset_key, name_run, spec_images, train_run
+from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, train_run
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
@@ -373,6 +373,36 @@ def trained_run(
     if run_weights(name, outputs, reference) is None: train_run(spec, outputs, data=data)
     record = done_of([Planned('', spec, name, 0, 0)], Path(outputs)) or stored_runs(reference)
     return run_weights(name, outputs, reference), record[name], *data
+
+# %% ../../nbs/studies/ablation.ipynb #74accf88
+class SeedRuns(NamedTuple):
+    "Labelled runs over seeds, with the images and splits that they share."
+    images:dict # seed -> ImageSet, with its value range
+    splits:dict # seed -> Split
+    records:dict # label -> seed -> record; labels without a run are left out
+    absent:list # 'label, seed 0', … of the runs that are not there
+
+def seed_runs(
+    specs:dict[str, RunSpec], # label -> run; its seed does not matter
+    seeds:str, # comma separated
+    outputs:Path, # folder for results
+    train:bool=True, # train what is missing; False leaves it out
+)->SeedRuns: # images, splits, records, and what is not there
+    "The runs of a page: each label at each seed. ValueError where no run is there, or where their data differ."
+    shared = lambda spec: {n: getattr(spec, n) for n in SHARED if n not in ('augment', 'device')}
+    first, *rest = specs.values()
+    if odd := [n for spec in rest for n, v in shared(spec).items() if v != shared(first)[n]]:
+        raise ValueError(f'the runs differ in {odd[0]}: expected the same images and splits for all of them')
+    images, splits, records, absent = {}, {}, {}, []
+    for seed in map(int, seeds.split(',')):
+        data = images[seed], splits[seed] = spec_images(replace(first, seed=seed), False)
+        for label, spec in specs.items():
+            spec = replace(spec, seed=seed)
+            there = (Path(outputs)/'runs'/name_run(spec, data, lambda line: None)[0]/'record.json').is_file()
+            if there or train: records.setdefault(label, {})[seed] = train_run(spec, outputs, data=data)
+            else: absent.append(f'{label}, seed {seed}')
+    if not records: raise ValueError(f"no run of {', '.join(specs)} is there: set train=True")
+    return SeedRuns(images, splits, records, absent)
 
 # %% ../../nbs/studies/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
