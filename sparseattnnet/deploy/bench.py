@@ -8,7 +8,6 @@ __all__ = ['CONTEST', 'REST', 'NEVER', 'STAGES', 'AGAIN', 'PEAK_TAPS', 'PEAK_CAL
            'break_even', 'stages', 'multiplying', 'limits', 'on_gpu', 'peak_here', 'memory', 'run_bench', 'main']
 
 # %% ../../nbs/deploy/bench.ipynb #74a24297
-import argparse
 import json
 import os
 import subprocess
@@ -184,7 +183,7 @@ def _fast_stages(model, x, k):
     return {s: run(i) for i, s in enumerate(STAGES)} | {'whole': lambda: e(image)}
 
 def _torch_stages(model, x, k):
-    c, (H, W) = model.config, x.shape[2:]
+    c = model.config
     with torch.inference_mode():
         m = model.coarse(x)
         idx, weight = model.choose(x, m, k)

@@ -900,7 +900,7 @@ class FastEngine:
     @property
     def products(self)->int:
         "Multiplications that an image needs here, without the sums beside the last pixel of a line."
-        (coarse, fine, head, use), (n_in, n_hidden, n_keys) = self.net, self.net.fine.sizes
+        (coarse, _, head, use), (n_in, n_hidden, n_keys) = self.net, self.net.fine.sizes
         convolutions = sum(int(s[3]*s[16]*s[14]*s[15]) for s in coarse.steps if s[0] == CONV)
         tokens = self.k*(n_in*n_hidden + n_hidden*n_keys + 2*n_keys + n_hidden) if use[0] else 0
         return convolutions + tokens + head.hidden.size + head.skip.size + head.out.size

@@ -30,7 +30,7 @@ from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn.baselines import ALL_BASELINES, build_baseline
 from ..judge.tables import model_label
-from ..method.printed import PAPER_BATCH, PAPER_K, PAPER_RATIOS, PAPER_TABLE2
+from ..method.printed import PAPER_BATCH, PAPER_K, PAPER_RATIOS
 from ..learn.loop import Progress
 from ..learn.run import config_for
 from ..method.complexity import count_all
