@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test widgets lab student demo test-demo site test-site export clean-notebooks readme lint venv
+.PHONY: help paper remake full bench grid test widgets lab read student demo test-demo site test-site export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -73,7 +73,10 @@ lab: .venv/stamp ## open JupyterLab at the index
 	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \
 	$(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir="$$PWD" --LabApp.default_url="/lab$$at"
 
-student: .venv/stamp ## the course without its solutions, for a class, into a new folder: FOLDER=student
+read: .venv/stamp ## run the course in the order of its links, in a clean clone with its own .venv: KEEP=1 keeps the minutes
+	@$(PY) -B tools/read_in_order.py $${KEEP:+--keep}
+
+student: .venv/stamp ## the pages with exercises without their solutions, for a class, into a new folder: FOLDER=student
 	@$(PY) -B tools/student.py "$${FOLDER:-student}"
 
 demo: .venv/stamp ## build the demonstration in the browser into build/demo (needs Node and npm)

@@ -75,7 +75,7 @@ def _fold_fine(self:FoldedNet, model):
         at_cls=np.maximum(to_k @ cls, 0), query=_double(fine.to_q.weight) @ cls/c.heads,
         luma=np.array(gray_weights(c.channels, c.rgb))[:, None, None]).items(): self.register_buffer(n, _tensor(a))
     self.register_buffer('cell_of', cell_index(torch.arange(self.H*self.W)[None], self.W, self.cell)[0])
-    if c.dither: self.register_buffer('noise', dither_noise(self.H, self.W).clone())
+    if c.dither: self.register_buffer('noise', dither_noise(self.H, self.W, c.margin).clone())
 
 # %% ../../nbs/deploy/export.ipynb #5eefec8e
 # largest k of TensorRT's TopK; ONNX Runtime's TopK works with a heap below n to this power
