@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import NEAR, out_of_range
-from ..method.sampler import dither_noise, resolve_k
+from ..method.sampler import dither_noise, in_margin, resolve_k
 from .fold import EPS, Head, _double, _single, fold_norm, plan_head
 from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2
 from .vectors import deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit
@@ -468,7 +468,7 @@ class Fine(NamedTuple):
     counted:np.float32 # how many tokens the selected ones are counted for
 
 # %% ../../nbs/deploy/fast.ipynb #8b67f2ac
-def _noise(c, H, W): return _single(dither_noise(H, W).numpy()) if c.dither else np.empty(0, np.float32)
+def _noise(c, H, W): return _single(dither_noise(H, W, c.margin).numpy()) if c.dither else np.empty(0, np.float32)
 
 def plan_fine(
     model:SparseAttnNet, # a trained model, with a fine branch
@@ -825,7 +825,8 @@ class FastEngine:
         k:int|None=None, # pixels to select; None takes the model's
         threads:int=1, # images at a time; 0 for all cores of this process
     ):
-        c, k = model.config, resolve_k(model.default_k(H, W) if k is None else k, H*W)
+        c = model.config
+        k = resolve_k(model.default_k(H, W) if k is None else k, int((~in_margin(H, W, c.margin)).sum()))
         _can_run(c)
         if min(H, W) < 8: raise ValueError(f"images of {H}×{W} pixels: expected at least 8×8")
         if threads < 0: raise ValueError(f"threads={threads}: expected 1 or more, or 0 for all cores")
