@@ -332,7 +332,7 @@ def comparisons(
     for kind in {f[3:5] for f in found}:
         same = [i for i, f in enumerate(found) if f[3:5] == kind]
         corrected |= dict(zip(same, S.holm([found[i][5].p for i in same])))
-    rows = [_comparison_row(*f, corrected[i], margin, 1 - level) for i, f in enumerate(found)]
+    rows = [_comparison_row(f, corrected[i], margin, 1 - level) for i, f in enumerate(found)]
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 # %% ../../nbs/judge/tables.ipynb #fe88af23
@@ -343,7 +343,8 @@ def _round(v, digits=2): return None if v is None else round(v, digits)
 
 def _p(v): return None if v is None else float(f'{v:.2g}')
 
-def _comparison_row(label, other, pairs, over, metric, c, p, margin, alpha):
+def _comparison_row(found, p, margin, alpha): # found: a pair of models, what was compared, and the answer
+    label, other, pairs, over, metric, c = found
     r, both = pairs[0][0], [x['run_id'] for pair in pairs for x in pair]
     return dict(zip(COMPARISON_COLUMNS,
         (_data(r), label, other, over, METRICS[metric], _round(c.difference), _round(c.low), _round(c.high),

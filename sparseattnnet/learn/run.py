@@ -316,16 +316,15 @@ def train_run(
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained,
         json.loads(spec.changes or '{}'))
     if spec.start_from: begin_with(model, spec.start_from, images)
-    run, config, recipe = name_run(spec, (images, split))
-    folder = out/'runs'/run
+    name, config, recipe = name_run(spec, (images, split))
+    folder = out/'runs'/name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder/'.lock'): # two jobs may ask for the same run: the second finds it complete
         if (folder/'record.json').exists() and not redo: return R.check_record(R.read_json(folder/'record.json'))
         split.save(folder/'split.json')
         index = split.indices(images)
         fitted = fit(model, images, index, recipe, folder/'state.safetensors', device, show, title=_title(spec, images))
-        return _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device,
-            dataset_key(spec), t0)
+        return _finish(_Trained(spec, images, split, index, name, config, model, fitted), folder, device, t0)
 
 # %% ../../nbs/learn/run.ipynb #8ccba7e5
 def dataset_key(
@@ -358,33 +357,52 @@ def _title(spec, images): # of the progress bar
         f"{dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}")
 
 # %% ../../nbs/learn/run.ipynb #e1691f67
-def _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device, key, t0):
-    ours = spec.model == 'sparseattnnet'
-    t1 = time.time()
-    probs = predict(model, images, index['test'], fitted['k'], recipe.batch_size, device)
-    speed = len(index['test'])/(time.time() - t1)
-    y = images.labels[index['test']]
-    card = R.save_checkpoint(model.state_dict(), folder,
-        dict(model=spec.model, config=config['model'], class_names=list(images.class_names),
-        value_range=list(images.value_range), k=fitted['k'], channels=images.shape[0],
-        channel_names=list(images.channel_names or ()), size=list(images.shape[1:]), unit=images.unit,
-        pixel_um=images.pixel_um, simulated=images.simulated, run_id=run))
-    R.save_predictions(folder/'predictions.csv', [images.ids[i] for i in index['test']], y, probs, images.class_names)
-    n = images.shape[1]*images.shape[2]
-    record = dict(run_id=run, dataset=key, dataset_title=images.source, simulated=images.simulated,
-        class_names=list(images.class_names),
-        data_fingerprint=images.fingerprint, split_hash=split.hash, split_counts={p: len(v) for p, v in index.items()},
-        protocol=spec.protocol,
-        model=spec.model, preset=spec.preset if ours else '', code_version=CODE_VERSION, config=config, seed=spec.seed,
-        profile=spec.profile, history=fitted['history'],
-        best_epoch=fitted['best_epoch'], k=fitted['k'], share_of_pixels=fitted['k']/n if ours else 1.,
-        k_per_epoch=[e['k'] for e in fitted['history']] if ours else [], test=evaluate(probs, y, images.class_names),
-        parameters=sum(p.numel() for p in model.parameters()), checkpoint_sha256=card['sha256'],
-        environment=R.environment(device),
-        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv', 'start_from')},
-        test_images_per_s=round(speed, 1),
-        finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
-        train_s=round(sum(e['seconds'] for e in fitted['history']), 1), wall_s=round(time.time() - t0, 1))
+@dataclass(frozen=True)
+class _Trained:
+    "A run whose training has ended, and what it says about itself."
+    spec:RunSpec
+    images:ImageSet
+    split:Split
+    index:dict # part of the split -> positions of its images
+    name:str # the run's
+    config:dict # of model, recipe and data
+    model:nn.Module # with its best weights
+    fitted:dict # what `fit` returned
+
+    def card(self): # stands beside the weights
+        m = self.images
+        return dict(model=self.spec.model, config=self.config['model'], class_names=list(m.class_names),
+            value_range=list(m.value_range), k=self.fitted['k'], channels=m.shape[0],
+            channel_names=list(m.channel_names or ()), size=list(m.shape[1:]), unit=m.unit, pixel_um=m.pixel_um,
+            simulated=m.simulated, run_id=self.name)
+
+    def of_data(self): # what the record says about the images
+        m = self.images
+        return dict(run_id=self.name, dataset=dataset_key(self.spec), dataset_title=m.source, simulated=m.simulated,
+            class_names=list(m.class_names), data_fingerprint=m.fingerprint, split_hash=self.split.hash,
+            split_counts={p: len(v) for p, v in self.index.items()}, protocol=self.spec.protocol)
+
+    def of_training(self): # and about the training
+        s, f, (_, H, W) = self.spec, self.fitted, self.images.shape
+        ours = s.model == 'sparseattnnet'
+        return dict(model=s.model, preset=s.preset if ours else '', code_version=CODE_VERSION, config=self.config,
+            seed=s.seed, profile=s.profile, history=f['history'], best_epoch=f['best_epoch'], k=f['k'],
+            share_of_pixels=f['k']/(H*W) if ours else 1., k_per_epoch=[e['k'] for e in f['history']] if ours else [])
+
+
+# %% ../../nbs/learn/run.ipynb #70e8bfb2
+def _finish(r, folder, device, began): # a `_Trained` is judged once, and leaves its files; the record comes last
+    test, names, seen = r.index['test'], r.images.class_names, time.time()
+    probs = predict(r.model, r.images, test, r.fitted['k'], r.config['recipe']['batch_size'], device)
+    speed, labels = len(test)/(time.time() - seen), r.images.labels[test]
+    card = R.save_checkpoint(r.model.state_dict(), folder, r.card())
+    R.save_predictions(folder/'predictions.csv', [r.images.ids[i] for i in test], labels, probs, names)
+    own = 'folder', 'labels_csv', 'start_from' # paths of one machine
+    record = r.of_data() | r.of_training() | dict(test=evaluate(probs, labels, names),
+        parameters=sum(p.numel() for p in r.model.parameters()), checkpoint_sha256=card['sha256'],
+        environment=R.environment(device), spec={n: v for n, v in dataclasses.asdict(r.spec).items() if n not in own},
+        test_images_per_s=round(speed, 1), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+        train_s=round(sum(e['seconds'] for e in r.fitted['history']), 1), wall_s=round(time.time() - began, 1))
     R.write_json(folder/'record.json', R.check_record(record))
     (folder/'state.safetensors').unlink(missing_ok=True)
     return R.read_json(folder/'record.json')

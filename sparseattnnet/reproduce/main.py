@@ -22,7 +22,7 @@ from ..learn import store as ST
 from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, profile_word, spec_of, train_run
 from .jobs import job_fingerprints, jobs_at_once, run_jobs
 from .manifest import PROFILES, jobs_of, load_manifest, published, set_jobs, split_model
-from .runner import Job, ParameterError, check_parameters, notebook_parameters
+from .runner import Job, notebook_parameters
 from ..studies.ablation import DESIGNS, SHARES, Planned, plan_arms, rough_seconds
 
 # %% ../../nbs/reproduce/main.ipynb #a9b05c6e

@@ -14,7 +14,6 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from ..data.datasets import checkout, project_root
-from ..learn import records as R
 from ..learn.store import changed_files, provenance_of
 from .runner import Job, ParameterError, check_parameters, notebook_parameters
 from ..learn.run import SHARED, RunSpec, result_key
