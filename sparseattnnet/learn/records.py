@@ -105,7 +105,7 @@ def sha256_file(
 def run_id(
     dataset:str, # key of the data set, e.g. opd, or opd-sim if it is simulated
     model:str, # sparseattnnet and its preset, or a baseline's name
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str, # split protocol: strict, paper or official
     seed:int, # seed of the run
     digest:str, # `fingerprint` of the full configuration, at least 8 hexadecimal digits
@@ -385,7 +385,7 @@ RUN_RECORD_FIELDS = {
     'model': (str, 'sparseattnnet or a baseline'), 'preset': (str, 'preset, empty for a baseline'),
     'code_version': (int, 'version of the code that trained, see `CODE_VERSION`'),
     'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
-    'profile': (str, 'smoke, quick or full'), 'history': (list, 'one dict of metrics an epoch'),
+    'profile': (str, 'smoke, quick or converged'), 'history': (list, 'one dict of metrics an epoch'),
     'k_per_epoch': (list, 'k of each epoch, empty for a baseline'),
     'test': (dict, 'what `evaluate` gave on the test images'),
     'checkpoint_sha256': (str, "SHA-256 of the checkpoint's weights"),
