@@ -261,7 +261,7 @@ def limits(
 
 # %% ../../nbs/deploy/bench.ipynb #33cb7926
 ROUNDS = {'smoke': {'one': 3, 'batch': 2, 'growth': 3, 'train': 1}, 'quick': {'one': 100, 'batch': 15, 'growth': 25,
-    'train': 7}, 'full': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
+    'train': 7}, 'converged': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
 
 # %% ../../nbs/deploy/bench.ipynb #c32b36c9
 CALLS = 10

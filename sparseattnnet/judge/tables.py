@@ -27,7 +27,7 @@ METRICS = {'accuracy': 'accuracy, %', 'precision_weighted': 'precision, %', 'rec
     'k': 'k', 'share': '% of image', 'macro_f1': 'macro-F1, %', 'balanced_accuracy': 'balanced accuracy, %'}
 
 # %% ../../nbs/judge/tables.ipynb #b577ff72
-VERDICTS = ('not comparable: simulated data', 'not comparable: other data', 'not comparable: not the full profile',
+VERDICTS = ('not comparable: simulated data', 'not comparable: other data', 'not comparable: not the converged profile',
     "inside the paper's ±", "above the paper's ±", "below the paper's ±", 'no value in the paper')
 
 def verdict(
@@ -35,13 +35,13 @@ def verdict(
     paper:tuple[float, float]|None, # the paper's mean and standard deviation; None where it gives none
     dataset:str, # key of the data set
     simulated:bool, # images come from a simulator
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
 )->str: # one of `VERDICTS`
     "What our number says about the paper's."
     if dataset.split('-')[0] == 'folder': return VERDICTS[1]
     if paper is None: return VERDICTS[6]
     if simulated: return VERDICTS[0]
-    if profile != 'full': return VERDICTS[2]
+    if profile != 'converged': return VERDICTS[2]
     if abs(ours - paper[0]) <= paper[1]: return VERDICTS[3]
     return VERDICTS[4] if ours > paper[0] else VERDICTS[5]
 
@@ -133,8 +133,8 @@ def table_caption(
     in the losses."""
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, "
-        "not who wins.")
+    note = ('' if r['profile'] == 'converged' else f" The {r['profile']} profile is short: it shows that the code "
+        "works, not who wins.")
     replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r[
         'protocol'] == 'paper' else ''
     weights = (' Every model trains with the same class weights: inverse to the training images of a class, with a '
@@ -429,8 +429,8 @@ def comparison_caption(
     records:list[dict], # the runs of the table
 )->str: # some sentences
     "What a table of comparisons shows."
-    short = ('' if records[0]['profile'] == 'full' else ' In a short profile the models were trained for different '
-        'numbers of images: a verdict is about these runs, not about the methods.')
+    short = ('' if records[0]['profile'] == 'converged' else ' In a short profile the models were trained for '
+        'different numbers of images: a verdict is about these runs, not about the methods.')
     return ("Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of "
         "the discordant images over test images; "
             "n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin "
@@ -489,7 +489,7 @@ def pick_runs(
     records:list[dict], # run records of any kind
     datasets:tuple[str, ...], # keys of data sets
     models:tuple[str, ...], # e.g. sparseattnnet:corrected, resnet50
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str='strict', # split protocol
     seeds:tuple[int, ...]=(), # wanted seeds; () takes whatever there is
 )->tuple[list[dict], list[dict]]: # records to show, and notes: run id and why it was left out
@@ -519,7 +519,7 @@ def missing_runs(
     records:list[dict], # what `pick_runs` chose
     datasets:tuple[str, ...], # keys of data sets
     models:tuple[str, ...], # e.g. sparseattnnet:corrected, resnet50
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str='strict', # split protocol
     seeds:tuple[int, ...]=(), # wanted seeds; () takes all that occur, or 0
 ): # DataFrame: data set, models, seeds, and the command that makes them; empty when nothing is missing
@@ -612,8 +612,8 @@ def caption_all(
             'it are listed below.')
     r = records[0]
     kind = 'SIMULATED images, which neither confirm nor refute the paper' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'full' else f' The {r["profile"]} profile is short: it shows that the code works, '
-        'not who wins.')
+    note = ('' if r['profile'] == 'converged' else f' The {r["profile"]} profile is short: it shows that the code '
+        'works, not who wins.')
     replica = " Replica of the paper's protocol: the test part was also the validation part." if r[
         'protocol'] == 'paper' else ''
     return (f"Our models on {kind}; mean ± standard deviation over n runs; {r['profile']} profile, {r['protocol']} "

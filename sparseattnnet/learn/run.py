@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OWN', 'OF_FOLDER', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec',
-           'begin_with', 'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images', 'data_identity', 'run_digest',
-           'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
+           'begin_with', 'profile_word', 'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images',
+           'data_identity', 'run_digest', 'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from filelock import FileLock
 from ..method.model import PRESETS, SparseAttnConfig, SparseAttnNet, config_to_dict, preset
-from ..data.datasets import DATASETS, load_images, project_root
+from ..data.datasets import DATASETS, check_profile, load_images, project_root
 from ..data.images import ImageSet
 from ..data.simulation import terminable
 from ..data.splits import PROTOCOLS, Split, make_split
@@ -91,7 +91,7 @@ class RunSpec:
     simulator:str='' # options of the simulator, as JSON
     model:str='sparseattnnet' # sparseattnnet or a baseline
     preset:str='guided' # preset of SparseAttnNet
-    profile:str='quick' # how long to train: smoke, quick, full or converged
+    profile:str='quick' # how long to train: smoke, quick or converged
     protocol:str='strict' # split: strict (64/16/20), paper (a replica), official, or random (ignores groups)
     seed:int=0 # seeds split, weights and order
     size:int=0 # side to resize to, px; 0 keeps or chooses
@@ -108,13 +108,14 @@ class RunSpec:
     pretrained:bool=False # ImageNet weights for a baseline
     start_from:str='' # a run whose weights training begins with; '' begins with random ones
     changes:str='' # fields of the preset to set differently, as JSON
-    augment:str='auto' # auto (in full, for every model), on or off
+    augment:str='auto' # auto (in converged, for every model), on or off
     epochs:int=0 # 0 takes the profile's
     batch_size:int=0 # 0 takes the profile's
     recipe:str='' # fields of `Recipe` to set differently, as JSON
     device:str='auto' # auto, cpu, cuda, cuda:1 …
 
     def __post_init__(self):
+        check_profile(self.profile)
         for n, known in run_choices().items():
             if (v := getattr(self, n)) not in known:
                 raise ValueError(f"{n}={v!r}: choose one of {', '.join(map(repr, known))}")
@@ -163,6 +164,14 @@ def begin_with(
     model.load_state_dict({n: own[n] if n in anew else weights[n] for n in own})
     return anew
 
+# %% ../../nbs/learn/run.ipynb #ac39e7b1
+def profile_word(
+    word:str, # what stands on the command line
+)->str: # the same word
+    "A profile, as the type of an argument: an error of `check_profile` becomes one of argparse."
+    try: return check_profile(word)
+    except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from None
+
 # %% ../../nbs/learn/run.ipynb #04cce346
 OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
     'recipe') # what the runs of one table may differ in
@@ -187,7 +196,8 @@ def add_flags(
         text = f"{said[f.name]} ({takes}default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
         else:
-            kind, shown = type(f.default), f.name.upper()
+            kind = profile_word if f.name == 'profile' else type(f.default)
+            shown = f.name.upper()
             parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
 # %% ../../nbs/learn/run.ipynb #9dbad14e

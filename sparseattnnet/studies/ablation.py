@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 from ..data.datasets import project_root
 from ..learn import records as R
-from ..learn.store import run_predictions, run_weights, stored_runs
+from ..learn.store import load_runs, run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..package import needs
-from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, train_run
+from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, spec_set, split_set, train_run
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def arm_spec(
     arm:Arm, # what to change
     dataset:str, # a key of `DATASETS`
     seed:int, # seed of split, weights and order
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     share:float, # multiplies the epochs of the profile
     n_train:int, # training images
     pixels:int, # pixels of an image
@@ -228,7 +228,7 @@ def plan_arms(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[Planned]: # seed by seed, so that an interrupted study has whole pairs
@@ -254,7 +254,7 @@ def arm_specs(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[RunSpec]: # each once
@@ -386,35 +386,40 @@ def selection_specs(
         **{label: replace(base, preset='guided', changes=own(how)) for how, label in RULES.items()},
         'corrected': replace(base, preset='corrected'), 'dense CNN': replace(base, model='dense_cnn')}
 
-# %% ../../nbs/studies/ablation.ipynb #74accf88
+# %% ../../nbs/studies/ablation.ipynb #a1c3e5f7
 class SeedRuns(NamedTuple):
     "Labelled runs over seeds, with the images and splits that they share."
     images:dict # seed -> ImageSet, with its value range
     splits:dict # seed -> Split
-    records:dict # label -> seed -> record; labels without a run are left out
+    records:dict # label -> seed -> record with its `folder`; labels without a run are left out
     absent:list # 'label, seed 0', … of the runs that are not there
 
+# %% ../../nbs/studies/ablation.ipynb #74accf88
 def seed_runs(
     specs:dict[str, RunSpec], # label -> run; its seed does not matter
     seeds:str, # comma separated
     outputs:Path, # folder for results
     train:bool=True, # train what is missing; False leaves it out
     alter=None, # function (images, split) -> other images of the same names, to train on; None changes nothing
+    stores:tuple=(), # stores to look in before, where published records are enough and no weights are needed
 )->SeedRuns: # images, splits, records, and what is not there
     "The runs of a page: each label at each seed. ValueError where no run is there, or where their data differ."
     shared = lambda spec: {n: getattr(spec, n) for n in SHARED if n not in ('augment', 'device')}
     first, *rest = specs.values()
     if odd := [n for spec in rest for n, v in shared(spec).items() if v != shared(first)[n]]:
         raise ValueError(f'the runs differ in {odd[0]}: expected the same images and splits for all of them')
-    images, splits, records, absent = {}, {}, {}, []
+    images, splits, records, absent, cells = {}, {}, {}, [], spec_set(first, False)
+    known = {r['run_id']: r for place in stores for r in load_runs(place)}
     for seed in map(int, seeds.split(',')):
-        set_, splits[seed] = spec_images(replace(first, seed=seed), False)
+        set_, splits[seed] = split_set(replace(first, seed=seed), cells)
         images[seed] = alter(set_, splits[seed]) if alter else set_
         data = images[seed], splits[seed]
         for label, spec in specs.items():
             spec = replace(spec, seed=seed)
-            there = (Path(outputs)/'runs'/name_run(spec, data, lambda line: None)[0]/'record.json').is_file()
-            if there or train: records.setdefault(label, {})[seed] = train_run(spec, outputs, data=data)
+            run = name_run(spec, data, lambda line: None)[0]
+            r, there = known.get(run), (Path(outputs)/'runs'/run/'record.json').is_file()
+            if not r and (there or train): r = train_run(spec, outputs, data=data) | dict(folder=str(outputs))
+            if r: records.setdefault(label, {})[seed] = r
             else: absent.append(f'{label}, seed {seed}')
     if not records: raise ValueError(f"no run of {', '.join(specs)} is there: set train=True")
     return SeedRuns(images, splits, records, absent)

@@ -240,7 +240,8 @@ class Setting:
     batch:int=1 # images a call
     transfers:bool=False # the copies to and from the GPU are timed too
 
-PROFILES = {'smoke': {1: (5, 1), 8: (3, 0)}, 'quick': {1: (100, 1), 64: (7, 0)}, 'full': {1: (1000, 1), 64: (50, 0)}}
+PROFILES = {'smoke': {1: (5, 1), 8: (3, 0)}, 'quick': {1: (100, 1), 64: (7, 0)},
+    'converged': {1: (1000, 1), 64: (50, 0)}}
 
 def cores()->int:
     "The cores that this process may use."
