@@ -41,8 +41,9 @@ def config_for(
     "The configuration of SparseAttnNet for an image set."
     front = {'coarse_shape': 'fringe'} if images.modality == 'hologram' else {}
     stack = {'rgb': False} if images.stacked and images.shape[0] == 3 else {}
-    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names),
+    try: return preset(preset_name, channels=images.shape[0], classes=len(images.class_names),
         **front | stack | (changes or {}))
+    except ValueError as e: raise ValueError(f'changes= says {e}' if changes else str(e)) from None
 
 # %% ../../nbs/learn/run.ipynb #10944025
 def build_model(

@@ -342,7 +342,7 @@ def predict_lines(
     if n['resumed_at']: out.append(f"An earlier call had written {n['resumed_at']} rows; this one went on behind them.")
     if n['without_verdict']: out.append(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
     if n['abstained']: out.append(f"Abstained: {n['abstained']} of {done}; look at these yourself.")
-    if n['decoding'] > n['computing'] > 0:
+    if done and n['decoding'] > n['computing'] > 0:
         out.append('Decoding the files took longer than classifying them: NPY files, or fewer pixels, are quicker.')
     if model.card.get('simulated'):
         out.append('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
@@ -545,7 +545,7 @@ def paper(
 
 # %% ../../nbs/use/command.ipynb #2ab9f5fa
 _PLACES = dict(run='RUN', folder='FOLDER') # what stands without a flag
-_FLAGS = dict(drop_classes='drop', **{n: n for n in ('engine', 'workers', 'folds', 'repeats', 'curve', 'k')})
+_FLAGS = dict(drop_classes='drop', **{n: n for n in ('engine', 'workers', 'folds', 'repeats', 'curve', 'k', 'licence', 'author')})
 _PYTHON = 'ground', 'known_classes' # what only Python can say
 
 def as_flags(
@@ -561,10 +561,10 @@ def as_flags(
     def typed(m):
         name, value = m[1], shlex.quote(m[2]) if m[2] is not None else m[3] or ''
         if name in _PYTHON: return f'in Python, {m[0]}'
-        if value in ('True', 'False'): value = ''
+        if value in ('True', 'False', "'…'"): value = ''
         gap = ' '*m.string.startswith(('[', '{'), m.end())
         return f"{_PLACES.get(name) or '--' + said[name].replace('_', '-')} {value}".rstrip() + gap
-    return one.sub(typed, text)
+    return re.sub(r'^option (?=\w+=)', '--simulator: option ', one.sub(typed, text))
 
 class _Flags(logging.Formatter): # what the library logs, with flags
     def format(self, record): return as_flags(super().format(record))

@@ -65,8 +65,8 @@ def _foreign(case, images, folder):
     names = case.model.class_names
     at = {n.casefold(): i for i, n in enumerate(names)}
     if odd := [n for n in images.class_names if n.casefold() not in at]:
-        raise ValueError(f"'{Path(folder).name}' has the class {odd[0]!r}; the model knows {', '.join(names)}. Take "
-            "it out, or rename it in the table")
+        raise ValueError(f"'{Path(folder).name}' has the class {odd[0]!r}; the model knows {', '.join(names)}. Leave "
+            f"it out (drop={odd[0]!r}), or rename it in the table")
     if case.model.size and images.shape[1:] != case.model.size:
         if len(set(case.model.size)) > 1: raise ValueError(f"images of {images.shape[1]} × {images.shape[2]} pixels: "
             f"the model was trained on {' × '.join(map(str, case.model.size))}; resize them first")

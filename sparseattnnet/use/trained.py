@@ -21,7 +21,7 @@ import sparseattnnet
 import torch
 from torch import Tensor, nn
 from ..data.datasets import project_root
-from ..data.images import GREY, RGB, ImageSet, find_table, list_images, open_image
+from ..data.images import GREY, NAME_THEM, RGB, ImageSet, find_table, list_images, open_image
 from ..data.images import OUT, _class_files, _is_image, _outside, resize_image, to_channels, walk_files
 from ..data.images import _channels_first, _check_pixels
 from ..data.rtdc import Event, read_event
@@ -444,7 +444,9 @@ def open_raw(
                 "in each folder")
         x = np.concatenate(parts)
     elif isinstance(path, Event): x = _check_pixels(_channels_first(read_event(path), len(names)))
-    else: x = open_image(path, names)
+    else:
+        try: x = open_image(path, names)
+        except ValueError as e: raise ValueError(str(e).removesuffix(f'; {NAME_THEM}')) from None
     if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
     if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
     if len(x) != model.channels:
