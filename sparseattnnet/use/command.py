@@ -557,7 +557,7 @@ def as_flags(
     from sparseattnnet.learn.run import RunSpec
     said = {n: n for n in RunSpec.__dataclass_fields__} | _FLAGS
     names = '|'.join((*said, *_PLACES, *_PYTHON))
-    one = re.compile(rf"(?<![\w'\"/-])({names})=(?:'([^']*)'|([\w.+-]*[\w+-])(?!/)|(?=[^\w/]|$))")
+    one = re.compile(rf"(?<![\w'\"/-])({names})=(?:'([^']*)'|((?>[\w.+-]*[\w+-]))(?!/)|(?=[^\w/]|$))")
     def typed(m):
         name, value = m[1], shlex.quote(m[2]) if m[2] is not None else m[3] or ''
         if name in _PYTHON: return f'in Python, {m[0]}'
