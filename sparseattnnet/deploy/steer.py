@@ -62,7 +62,7 @@ def some_k(
 
 def _slack(model, want, pixels): # how far the worst of other pixels lies below the best k
     ranked = want.coarse_logits.flatten()/(model.config.dither or 1)
-    if model.config.dither: ranked = ranked + dither_noise(*want.coarse_logits.shape[-2:])
+    if model.config.dither: ranked = ranked + dither_noise(*want.coarse_logits.shape[-2:], model.config.margin)
     ranked = ranked.numpy()
     return float(np.sort(ranked)[-len(pixels)] - ranked[pixels].min())
 

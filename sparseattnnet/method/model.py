@@ -8,7 +8,6 @@ __all__ = ['CHOICES', 'PRESETS', 'SMALL', 'SparseAttnConfig', 'config_to_dict', 
 
 # %% ../../nbs/method/07_model.ipynb #4dbd86ab
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import NamedTuple
 import torch
@@ -16,7 +15,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from .pixels import check_images, gather_pixels, scatter_map, to_gray
 from .coarse import COARSE_SHAPES, UPS, CoarseAttention
-from .sampler import centre_k, dithered_k, intensity_k, random_by_image, random_k
+from .sampler import centre_k, dithered_k, in_margin, intensity_k, random_by_image
 from .sampler import resolve_k, top_k
 from .fine import FineAttention, PointEmbedding
 from .influence import influence
@@ -35,6 +34,7 @@ class _Architecture:
     select_on:str='attention' # what top-k ranks: attention = Eq. 3, or logits (3)
     select:str='learned' # which pixels: learned, or the controls random, intensity, centre
     dither:float=0. # temperature of a dithered selection; 0 is plain top-k
+    margin:int=0 # border, px, where a dithered selection takes no pixel, e.g. one with a scale bar
     weigh:bool=False # weight each selected pixel by one over the probability of its selection
     rgb:bool=True # three channels are red, green and blue; False where they are a stack (10)
     tokens:str='gray' # value in a token: gray (Eq. 1), or channels for all, (x, y, r, g, b) in colour (10)
@@ -90,7 +90,7 @@ CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'
     tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'),
     contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'influence', 'none'), pos_dim=(0, 4))
 _POSITIVE = ('channels', 'coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
-_NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill', 'lambda_explore', 'dither')
+_NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill', 'lambda_explore', 'dither', 'margin')
 
 def _check_config(c):
     for f in dataclasses.fields(c):
@@ -102,6 +102,8 @@ def _check_config(c):
             raise ValueError(f"{f.name}={v!r}: choose one of {', '.join(map(repr, CHOICES[f.name]))}")
         if f.name in _POSITIVE and not v > 0: raise ValueError(f"{f.name}={v!r}: expected a value above 0")
         if f.name in _NOT_NEGATIVE and not v >= 0: raise ValueError(f"{f.name}={v!r}: expected 0 or more")
+    if c.margin and not (c.dither and c.select == 'learned'):
+        raise ValueError(f"margin={c.margin}: only a dithered selection that is learned has one; give dither, e.g. .7")
     if c.classes < 2: raise ValueError(f"classes={c.classes}: a classifier needs at least 2")
     if not (c.use_fine or c.use_coarse):
         raise ValueError("use_fine=False and use_coarse=False: nothing is left to classify from; keep one")
@@ -246,7 +248,8 @@ def choose(self:SparseAttnNet,
     if c.select == 'learned':
         scores = (m.logits if c.select_on == 'logits' else m.attention).detach()
         if not c.dither: return top_k(scores, k), None
-        idx, weight = dithered_k(scores, k, c.dither, torch.rand(B, H*W).to(x.device) if self.training else None)
+        u = torch.rand(B, H*W).to(x.device) if self.training else None
+        idx, weight = dithered_k(scores, k, c.dither, u, c.margin)
         return idx, weight if c.weigh else None
     if c.select == 'intensity': idx = intensity_k(x, k, c.rgb)
     elif c.select == 'centre': idx = centre_k(H, W, k, B, x.device)
@@ -262,7 +265,7 @@ def explore(self:SparseAttnNet,
     "Read pixels drawn at random, and ask how much the verdict depends on each."
     c, (B, _, H, W) = self.config, x.shape
     n = max(2, round(c.explore*H*W))
-    idx = random_k(B, H*W, n).to(x.device)
+    idx = top_k(torch.rand(B, H*W).masked_fill(in_margin(H, W, c.margin), -1.), n).to(x.device)
     e = self.embed(self.tokens(x, idx, m.features))
     weight = torch.full(idx.shape, H*W/n, device=x.device) if c.weigh else None
     f = self.fine(e, None, weight)[0]
