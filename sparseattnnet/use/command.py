@@ -545,7 +545,8 @@ def paper(
 
 # %% ../../nbs/use/command.ipynb #2ab9f5fa
 _PLACES = dict(run='RUN', folder='FOLDER') # what stands without a flag
-_FLAGS = dict(drop_classes='drop', **{n: n for n in ('engine', 'workers', 'folds', 'repeats', 'curve', 'k', 'licence', 'author')})
+_FLAGS = dict(drop_classes='drop',
+    **{n: n for n in ('engine', 'workers', 'folds', 'repeats', 'curve', 'k', 'licence', 'author')})
 _PYTHON = 'ground', 'known_classes' # what only Python can say
 
 def as_flags(
