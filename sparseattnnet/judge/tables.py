@@ -27,7 +27,7 @@ METRICS = {'accuracy': 'accuracy, %', 'precision_weighted': 'precision, %', 'rec
     'k': 'k', 'share': '% of image', 'macro_f1': 'macro-F1, %', 'balanced_accuracy': 'balanced accuracy, %'}
 
 # %% ../../nbs/judge/tables.ipynb #b577ff72
-VERDICTS = ('not comparable: simulated data', 'not comparable: other data', 'not comparable: not the full profile',
+VERDICTS = ('not comparable: simulated data', 'not comparable: other data', 'not comparable: not the converged profile',
     "inside the paper's ±", "above the paper's ±", "below the paper's ±", 'no value in the paper')
 
 def verdict(
@@ -35,13 +35,13 @@ def verdict(
     paper:tuple[float, float]|None, # the paper's mean and standard deviation; None where it gives none
     dataset:str, # key of the data set
     simulated:bool, # images come from a simulator
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
 )->str: # one of `VERDICTS`
     "What our number says about the paper's."
     if dataset.split('-')[0] == 'folder': return VERDICTS[1]
     if paper is None: return VERDICTS[6]
     if simulated: return VERDICTS[0]
-    if profile != 'full': return VERDICTS[2]
+    if profile != 'converged': return VERDICTS[2]
     if abs(ours - paper[0]) <= paper[1]: return VERDICTS[3]
     return VERDICTS[4] if ours > paper[0] else VERDICTS[5]
 
@@ -133,8 +133,8 @@ def table_caption(
     in the losses."""
     r = records[0]
     kind = 'SIMULATED images' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'full' else f" The {r['profile']} profile is short: it shows that the code works, "
-        "not who wins.")
+    note = ('' if r['profile'] == 'converged' else f" The {r['profile']} profile is short: it shows that the code "
+        "works, not who wins.")
     replica = ' Replica of the paper\'s protocol: the test part was also the validation part.' if r[
         'protocol'] == 'paper' else ''
     weights = (' Every model trains with the same class weights: inverse to the training images of a class, with a '
@@ -332,7 +332,7 @@ def comparisons(
     for kind in {f[3:5] for f in found}:
         same = [i for i, f in enumerate(found) if f[3:5] == kind]
         corrected |= dict(zip(same, S.holm([found[i][5].p for i in same])))
-    rows = [_comparison_row(*f, corrected[i], margin, 1 - level) for i, f in enumerate(found)]
+    rows = [_comparison_row(f, corrected[i], margin, 1 - level) for i, f in enumerate(found)]
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 # %% ../../nbs/judge/tables.ipynb #fe88af23
@@ -343,7 +343,8 @@ def _round(v, digits=2): return None if v is None else round(v, digits)
 
 def _p(v): return None if v is None else float(f'{v:.2g}')
 
-def _comparison_row(label, other, pairs, over, metric, c, p, margin, alpha):
+def _comparison_row(found, p, margin, alpha): # found: a pair of models, what was compared, and the answer
+    label, other, pairs, over, metric, c = found
     r, both = pairs[0][0], [x['run_id'] for pair in pairs for x in pair]
     return dict(zip(COMPARISON_COLUMNS,
         (_data(r), label, other, over, METRICS[metric], _round(c.difference), _round(c.low), _round(c.high),
@@ -428,8 +429,8 @@ def comparison_caption(
     records:list[dict], # the runs of the table
 )->str: # some sentences
     "What a table of comparisons shows."
-    short = ('' if records[0]['profile'] == 'full' else ' In a short profile the models were trained for different '
-        'numbers of images: a verdict is about these runs, not about the methods.')
+    short = ('' if records[0]['profile'] == 'converged' else ' In a short profile the models were trained for '
+        'different numbers of images: a verdict is about these runs, not about the methods.')
     return ("Difference: model minus the other, points; 95 % interval; effect: Cohen's d_z over seeds, odds ratio of "
         "the discordant images over test images; "
             "n: seeds, or different images or cells; p corrected by Holm over the pairs of one question; margin "
@@ -488,7 +489,7 @@ def pick_runs(
     records:list[dict], # run records of any kind
     datasets:tuple[str, ...], # keys of data sets
     models:tuple[str, ...], # e.g. sparseattnnet:corrected, resnet50
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str='strict', # split protocol
     seeds:tuple[int, ...]=(), # wanted seeds; () takes whatever there is
 )->tuple[list[dict], list[dict]]: # records to show, and notes: run id and why it was left out
@@ -518,7 +519,7 @@ def missing_runs(
     records:list[dict], # what `pick_runs` chose
     datasets:tuple[str, ...], # keys of data sets
     models:tuple[str, ...], # e.g. sparseattnnet:corrected, resnet50
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str='strict', # split protocol
     seeds:tuple[int, ...]=(), # wanted seeds; () takes all that occur, or 0
 ): # DataFrame: data set, models, seeds, and the command that makes them; empty when nothing is missing
@@ -611,8 +612,8 @@ def caption_all(
             'it are listed below.')
     r = records[0]
     kind = 'SIMULATED images, which neither confirm nor refute the paper' if r['simulated'] else 'real images'
-    note = ('' if r['profile'] == 'full' else f' The {r["profile"]} profile is short: it shows that the code works, '
-        'not who wins.')
+    note = ('' if r['profile'] == 'converged' else f' The {r["profile"]} profile is short: it shows that the code '
+        'works, not who wins.')
     replica = " Replica of the paper's protocol: the test part was also the validation part." if r[
         'protocol'] == 'paper' else ''
     return (f"Our models on {kind}; mean ± standard deviation over n runs; {r['profile']} profile, {r['protocol']} "

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 import numpy as np
 from ..data.augment import RULES
+from ..data.datasets import check_profile
 from ..package import log
 
 # %% ../../nbs/learn/recipe.ipynb #aeef25dd
@@ -49,12 +50,12 @@ class Recipe:
             raise ValueError(f"amp={self.amp!r}: choose one of 'auto', 'bf16', 'off'")
 
 # %% ../../nbs/learn/recipe.ipynb #6eb610eb
-SEEN = { # images of 135 × 135 a run may see; None: 150 epochs
+SEEN = { # images of 135 × 135 a run may see; None: as many as `CONVERGED` epochs show
     'smoke': {'sparseattnnet': 130, 'resnet50': 45, 'mobilenet_v2': 45},
     'quick': {'sparseattnnet': 14400, 'sparseattnnet-faithful': 5760, 'sparseattnnet-edge': 20000, 'resnet50': 960,
     'mobilenet_v2': 5760, 'dense_cnn': 28800, 'tiny_cnn': 28800, 'plain_cnn': 9600,
         'mobilenet_v3_small': 9600},
-    'full': None, 'converged': None}
+    'converged': None}
 CONVERGED = 30 # epochs of the profile `converged`
 PEAK = 2e-3 # largest learning rate of the short profiles
 FINE_TUNING = dict(epochs=8, lr=1e-3) # `converged`, for a network that starts from ImageNet weights
@@ -62,7 +63,7 @@ FINE_TUNING = dict(epochs=8, lr=1e-3) # `converged`, for a network that starts f
 def make_recipe(
     model:str, # sparseattnnet or a baseline
     preset:str, # the preset, '' for a baseline
-    profile:str, # smoke, quick, full or converged
+    profile:str, # smoke, quick or converged
     dataset:str, # decides the batch size (44)
     n_train:int, # training images
     pixels:int, # pixels of an image
@@ -70,7 +71,7 @@ def make_recipe(
     **changes, # fields of `Recipe` to set differently
 )->Recipe: # how to train
     "The recipe of a profile; raises ValueError for an unknown profile."
-    if profile not in SEEN: raise ValueError(f"profile={profile!r}: choose one of {', '.join(map(repr, SEEN))}")
+    check_profile(profile)
     d = dict(seed=seed, batch_size=64 if dataset in ('opd', 'holo') else 32)
     if profile == 'converged': d |= dict(epochs=CONVERGED, ema=.99, schedule='onecycle', lr=PEAK)
     if SEEN[profile]:
@@ -87,7 +88,7 @@ def make_recipe(
 def with_augment(
     asked:str, # auto, on or off
     modality:str, # modality of the images
-    profile:str='full', # smoke, quick or full
+    profile:str='converged', # smoke, quick or converged
     say=log.info, # takes the one line that `auto` may have to say
 )->bool: # whether to augment
     "Decide about augmentation; raises ValueError for another word, and for `on` where no rule is known."

@@ -107,7 +107,7 @@ def run_id(
     simulated:bool, # True marks the name with `-sim`
     model:str, # sparseattnnet or a baseline's name
     preset:str, # faithful, corrected, edge; empty for a baseline
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     protocol:str, # split protocol: strict, paper or official
     seed:int, # seed of the run
     digest:str, # `fingerprint` of the full configuration, at least 8 hexadecimal digits
@@ -388,7 +388,7 @@ RUN_RECORD_FIELDS = {
     'model': (str, 'sparseattnnet or a baseline'), 'preset': (str, 'preset, empty for a baseline'),
     'code_version': (int, 'version of the code that trained, see `CODE_VERSION`'),
     'config': (dict, 'the full configuration: model, training, data'), 'seed': (int, 'seed of the run'),
-    'profile': (str, 'smoke, quick or full'), 'history': (list, 'one dict of metrics an epoch'),
+    'profile': (str, 'smoke, quick or converged'), 'history': (list, 'one dict of metrics an epoch'),
     'k_per_epoch': (list, 'k of each epoch, empty for a baseline'),
     'test': (dict, 'what `evaluate` gave on the test images'),
     'checkpoint_sha256': (str, "SHA-256 of the checkpoint's weights"),

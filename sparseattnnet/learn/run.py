@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OWN', 'OF_FOLDER', 'SHARED', 'CODE_VERSION', 'config_for', 'build_model', 'pick_device', 'run_choices', 'RunSpec',
-           'begin_with', 'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images', 'data_identity', 'run_digest',
-           'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
+           'begin_with', 'profile_word', 'add_flags', 'spec_of', 'spec_set', 'split_set', 'spec_images',
+           'data_identity', 'run_digest', 'name_run', 'train_run', 'dataset_key', 'result_key', 'main']
 
 # %% ../../nbs/learn/run.ipynb #1eee8ead
 import argparse
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from filelock import FileLock
 from ..method.model import PRESETS, SparseAttnConfig, SparseAttnNet, config_to_dict, preset
-from ..data.datasets import DATASETS, load_images, project_root
+from ..data.datasets import DATASETS, check_profile, load_images, project_root
 from ..data.images import ImageSet
 from ..data.simulation import terminable
 from ..data.splits import PROTOCOLS, Split, make_split
@@ -91,7 +91,7 @@ class RunSpec:
     simulator:str='' # options of the simulator, as JSON
     model:str='sparseattnnet' # sparseattnnet or a baseline
     preset:str='guided' # preset of SparseAttnNet
-    profile:str='quick' # how long to train: smoke, quick, full or converged
+    profile:str='quick' # how long to train: smoke, quick or converged
     protocol:str='strict' # split: strict (64/16/20), paper (a replica), official, or random (ignores groups)
     seed:int=0 # seeds split, weights and order
     size:int=0 # side to resize to, px; 0 keeps or chooses
@@ -108,13 +108,14 @@ class RunSpec:
     pretrained:bool=False # ImageNet weights for a baseline
     start_from:str='' # a run whose weights training begins with; '' begins with random ones
     changes:str='' # fields of the preset to set differently, as JSON
-    augment:str='auto' # auto (in full, for every model), on or off
+    augment:str='auto' # auto (in converged, for every model), on or off
     epochs:int=0 # 0 takes the profile's
     batch_size:int=0 # 0 takes the profile's
     recipe:str='' # fields of `Recipe` to set differently, as JSON
     device:str='auto' # auto, cpu, cuda, cuda:1 …
 
     def __post_init__(self):
+        check_profile(self.profile)
         for n, known in run_choices().items():
             if (v := getattr(self, n)) not in known:
                 raise ValueError(f"{n}={v!r}: choose one of {', '.join(map(repr, known))}")
@@ -163,6 +164,14 @@ def begin_with(
     model.load_state_dict({n: own[n] if n in anew else weights[n] for n in own})
     return anew
 
+# %% ../../nbs/learn/run.ipynb #ac39e7b1
+def profile_word(
+    word:str, # what stands on the command line
+)->str: # the same word
+    "A profile, as the type of an argument: an error of `check_profile` becomes one of argparse."
+    try: return check_profile(word)
+    except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from None
+
 # %% ../../nbs/learn/run.ipynb #04cce346
 OWN = ('model', 'preset', 'seed', 'pretrained', 'start_from', 'changes', 'epochs', 'batch_size',
     'recipe') # what the runs of one table may differ in
@@ -187,7 +196,8 @@ def add_flags(
         text = f"{said[f.name]} ({takes}default {default!r})".replace('%', '%%')
         if isinstance(f.default, bool): parser.add_argument(flag, action='store_true', help=said[f.name])
         else:
-            kind, shown = type(f.default), f.name.upper()
+            kind = profile_word if f.name == 'profile' else type(f.default)
+            shown = f.name.upper()
             parser.add_argument(flag, type=kind, default=default, metavar=shown, help=text, choices=choices.get(f.name))
 
 # %% ../../nbs/learn/run.ipynb #9dbad14e
@@ -306,16 +316,15 @@ def train_run(
     model = build_model(spec.model, spec.preset, images, epoch_seed(spec.seed, 10**6), spec.pretrained,
         json.loads(spec.changes or '{}'))
     if spec.start_from: begin_with(model, spec.start_from, images)
-    run, config, recipe = name_run(spec, (images, split))
-    folder = out/'runs'/run
+    name, config, recipe = name_run(spec, (images, split))
+    folder = out/'runs'/name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder/'.lock'): # two jobs may ask for the same run: the second finds it complete
         if (folder/'record.json').exists() and not redo: return R.check_record(R.read_json(folder/'record.json'))
         split.save(folder/'split.json')
         index = split.indices(images)
         fitted = fit(model, images, index, recipe, folder/'state.safetensors', device, show, title=_title(spec, images))
-        return _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device,
-            dataset_key(spec), t0)
+        return _finish(_Trained(spec, images, split, index, name, config, model, fitted), folder, device, t0)
 
 # %% ../../nbs/learn/run.ipynb #8ccba7e5
 def dataset_key(
@@ -348,33 +357,52 @@ def _title(spec, images): # of the progress bar
         f"{dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}")
 
 # %% ../../nbs/learn/run.ipynb #e1691f67
-def _finish(spec, images, split, index, model, fitted, config, run, folder, recipe, device, key, t0):
-    ours = spec.model == 'sparseattnnet'
-    t1 = time.time()
-    probs = predict(model, images, index['test'], fitted['k'], recipe.batch_size, device)
-    speed = len(index['test'])/(time.time() - t1)
-    y = images.labels[index['test']]
-    card = R.save_checkpoint(model.state_dict(), folder,
-        dict(model=spec.model, config=config['model'], class_names=list(images.class_names),
-        value_range=list(images.value_range), k=fitted['k'], channels=images.shape[0],
-        channel_names=list(images.channel_names or ()), size=list(images.shape[1:]), unit=images.unit,
-        pixel_um=images.pixel_um, simulated=images.simulated, run_id=run))
-    R.save_predictions(folder/'predictions.csv', [images.ids[i] for i in index['test']], y, probs, images.class_names)
-    n = images.shape[1]*images.shape[2]
-    record = dict(run_id=run, dataset=key, dataset_title=images.source, simulated=images.simulated,
-        class_names=list(images.class_names),
-        data_fingerprint=images.fingerprint, split_hash=split.hash, split_counts={p: len(v) for p, v in index.items()},
-        protocol=spec.protocol,
-        model=spec.model, preset=spec.preset if ours else '', code_version=CODE_VERSION, config=config, seed=spec.seed,
-        profile=spec.profile, history=fitted['history'],
-        best_epoch=fitted['best_epoch'], k=fitted['k'], share_of_pixels=fitted['k']/n if ours else 1.,
-        k_per_epoch=[e['k'] for e in fitted['history']] if ours else [], test=evaluate(probs, y, images.class_names),
-        parameters=sum(p.numel() for p in model.parameters()), checkpoint_sha256=card['sha256'],
-        environment=R.environment(device),
-        spec={n: v for n, v in dataclasses.asdict(spec).items() if n not in ('folder', 'labels_csv', 'start_from')},
-        test_images_per_s=round(speed, 1),
-        finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
-        train_s=round(sum(e['seconds'] for e in fitted['history']), 1), wall_s=round(time.time() - t0, 1))
+@dataclass(frozen=True)
+class _Trained:
+    "A run whose training has ended, and what it says about itself."
+    spec:RunSpec
+    images:ImageSet
+    split:Split
+    index:dict # part of the split -> positions of its images
+    name:str # the run's
+    config:dict # of model, recipe and data
+    model:nn.Module # with its best weights
+    fitted:dict # what `fit` returned
+
+    def card(self): # stands beside the weights
+        m = self.images
+        return dict(model=self.spec.model, config=self.config['model'], class_names=list(m.class_names),
+            value_range=list(m.value_range), k=self.fitted['k'], channels=m.shape[0],
+            channel_names=list(m.channel_names or ()), size=list(m.shape[1:]), unit=m.unit, pixel_um=m.pixel_um,
+            simulated=m.simulated, run_id=self.name)
+
+    def of_data(self): # what the record says about the images
+        m = self.images
+        return dict(run_id=self.name, dataset=dataset_key(self.spec), dataset_title=m.source, simulated=m.simulated,
+            class_names=list(m.class_names), data_fingerprint=m.fingerprint, split_hash=self.split.hash,
+            split_counts={p: len(v) for p, v in self.index.items()}, protocol=self.spec.protocol)
+
+    def of_training(self): # and about the training
+        s, f, (_, H, W) = self.spec, self.fitted, self.images.shape
+        ours = s.model == 'sparseattnnet'
+        return dict(model=s.model, preset=s.preset if ours else '', code_version=CODE_VERSION, config=self.config,
+            seed=s.seed, profile=s.profile, history=f['history'], best_epoch=f['best_epoch'], k=f['k'],
+            share_of_pixels=f['k']/(H*W) if ours else 1., k_per_epoch=[e['k'] for e in f['history']] if ours else [])
+
+
+# %% ../../nbs/learn/run.ipynb #70e8bfb2
+def _finish(r, folder, device, began): # a `_Trained` is judged once, and leaves its files; the record comes last
+    test, names, seen = r.index['test'], r.images.class_names, time.time()
+    probs = predict(r.model, r.images, test, r.fitted['k'], r.config['recipe']['batch_size'], device)
+    speed, labels = len(test)/(time.time() - seen), r.images.labels[test]
+    card = R.save_checkpoint(r.model.state_dict(), folder, r.card())
+    R.save_predictions(folder/'predictions.csv', [r.images.ids[i] for i in test], labels, probs, names)
+    own = 'folder', 'labels_csv', 'start_from' # paths of one machine
+    record = r.of_data() | r.of_training() | dict(test=evaluate(probs, labels, names),
+        parameters=sum(p.numel() for p in r.model.parameters()), checkpoint_sha256=card['sha256'],
+        environment=R.environment(device), spec={n: v for n, v in dataclasses.asdict(r.spec).items() if n not in own},
+        test_images_per_s=round(speed, 1), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+        train_s=round(sum(e['seconds'] for e in r.fitted['history']), 1), wall_s=round(time.time() - began, 1))
     R.write_json(folder/'record.json', R.check_record(record))
     (folder/'state.safetensors').unlink(missing_ok=True)
     return R.read_json(folder/'record.json')

@@ -13,7 +13,6 @@ import functools
 import gzip
 import io
 import json
-import re
 import shutil
 from pathlib import Path
 import numpy as np
