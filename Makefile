@@ -1,6 +1,6 @@
 # SparseAttnNet: `make` lists what there is. GNU Make 3.81 or later, Linux or macOS, Python 3.11 to 3.13.
 .DEFAULT_GOAL := help
-.PHONY: help paper remake full bench grid test widgets lab student demo test-demo site test-site export clean-notebooks readme lint venv
+.PHONY: help paper remake converged full bench grid test widgets lab read student demo test-demo site test-site export clean-notebooks readme lint venv
 .SUFFIXES:
 SHELL := /bin/sh
 
@@ -31,7 +31,7 @@ FORCE:
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'make paper takes PROFILE=quick|smoke|full  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
+	@echo 'make paper takes PROFILE=quick|smoke|converged  DATASETS=opd,holo,event,wbc  SOURCE=auto|simulated|real  DATA="folder of images"'
 	@echo '           ONLY=…  DROP=…  TOO_FEW=stop|drop|train  ON_BAD=stop|skip  PROTOCOL=strict|random|paper|official  SIZE=…  SEEDS=…'
 	@echo '           LABELS_CSV=…  GROUP_COLUMN=donor  GROUP_PATTERN=…  CHANNELS=brightfield,darkfield  MODALITY=…  PIXEL_UM=…'
 	@echo '           MODELS=…  AUGMENT=auto|on|off  DEVICE=auto|cpu|cuda  SIMULATOR=options as JSON  PUBLISH=1 (put results into outputs/reference)'
@@ -47,8 +47,11 @@ paper: .venv/stamp ## reproduce the paper's tables and figures into outputs/ (on
 remake: .venv/stamp ## train one published run again and compare: RUN=name, from outputs/reference/runs.csv
 	@$(BIN) $(PY) -m sparseattnnet.reproduce.main --remake "$$RUN"
 
-full: ## make paper with the paper's counts, epochs and five seeds: days on a CPU
-	@$(MAKE) --no-print-directory paper PROFILE=full
+converged: ## make paper with the paper's counts of images, thirty epochs and three seeds: days on a CPU
+	@$(MAKE) --no-print-directory paper PROFILE=converged
+
+full:
+	@echo 'make full is now make converged: as many images, thirty epochs with augmentation instead of 150; nbs/paper/length.ipynb tests that length' >&2; exit 2
 
 bench: .venv/stamp ## measure speed, every network in every engine, into outputs/tables/speed_*: leave the machine alone meanwhile
 	@$(MAKE) --no-print-directory paper ARTEFACTS=speed
@@ -73,7 +76,10 @@ lab: .venv/stamp ## open JupyterLab at the index
 	@at=; [ ! -e nbs/index.ipynb ] || at=/tree/nbs/index.ipynb; \
 	$(BIN) $(PY) -m jupyterlab $$([ "$$(id -u)" != 0 ] || echo --allow-root) --ServerApp.root_dir="$$PWD" --LabApp.default_url="/lab$$at"
 
-student: .venv/stamp ## the course without its solutions, for a class, into a new folder: FOLDER=student
+read: .venv/stamp ## run the course in the order of its links, in a clean clone with its own .venv: KEEP=1 keeps the minutes
+	@$(PY) -B tools/read_in_order.py $${KEEP:+--keep}
+
+student: .venv/stamp ## the pages with exercises without their solutions, for a class, into a new folder: FOLDER=student
 	@$(PY) -B tools/student.py "$${FOLDER:-student}"
 
 demo: .venv/stamp ## build the demonstration in the browser into build/demo (needs Node and npm)

@@ -105,7 +105,7 @@ def test_stopping_ends_the_children(project, sig):
     notebook(project/'nbs'/'long.ipynb', 'import time', 'time.sleep(100)')
     p = subprocess.Popen(command(project, '--steps', 'notebooks', '--only', 'long'), stdout=subprocess.PIPE, text=True)
     def tests_notebooks(c):
-        try: return 'nbdev_test' in ' '.join(c.cmdline())
+        try: return 'run_pages' in ' '.join(c.cmdline())
         except psutil.Error: return False # it ended as it was looked at
     children, end = [], time.time() + 30
     while time.time() < end and not (children := [c for c in psutil.Process(p.pid).children(recursive=True) if tests_notebooks(c)]): time.sleep(.1)
@@ -114,3 +114,11 @@ def test_stopping_ends_the_children(project, sig):
     text = p.communicate(timeout=30)[0]
     assert p.returncode == 130 and re.search(r'\n0 passed, 1 failed\n$', text), text
     assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+def test_a_page_that_takes_too_long_is_ended(project):
+    notebook(project/'nbs'/'long.ipynb', 'import time', 'time.sleep(100)')
+    run = subprocess.run([sys.executable, ROOT/'tools/run_pages.py', '--limit', '10', 'nbs/long.ipynb', 'nbs/good.ipynb'], cwd=project, capture_output=True, text=True, timeout=120)
+    found = {r['page']: r for r in map(json.loads, run.stdout.splitlines())}
+    assert {p: r['status'] for p, r in found.items()} == {'nbs/long.ipynb': 124, 'nbs/good.ipynb': 0}, run.stderr
+    assert 'stopped after 10 s' in found['nbs/long.ipynb']['text']

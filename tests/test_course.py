@@ -60,6 +60,23 @@ def test_map_and_first_picture(page):
     assert 'label: fig-here' in join(first['source']), 'the page opens with the picture of the running example'
 
 
+def anchor(heading): return re.sub(r'[^\w\- ]', '', heading.lower()).strip().replace(' ', '-')
+
+
+@pytest.mark.parametrize('page', course.pages(ROOT))
+def test_each_link_of_a_page_leads_to_a_file_and_a_heading(page):
+    prose = '\n'.join(join(c['source']) for c in cells(page) if c['cell_type'] == 'markdown')
+    for _, to in LINK.findall(re.sub(r'```.*?```|`[^`\n]*`', '', prose, flags=re.S)):
+        if re.match(r'[a-z]+:|#', to): continue
+        path, _, part = to.partition('#')
+        target = file_of(ROOT, page).parent/path
+        assert target.exists(), f'{page}: {to}'
+        if part and target.suffix == '.ipynb':
+            there = '\n'.join(join(c['source']) for c in json.loads(target.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+            heads = {anchor(h) for h in re.findall(r'^#+ (.+)$', there, re.M)} | set(re.findall(r'id="([^"]+)"', there))
+            assert part in heads, f'{page}: {to}'
+
+
 @pytest.mark.parametrize('page', course.pages(ROOT))
 def test_each_figure_has_its_caption_below(page):
     found, in_course = cells(page), page in {p.path for p in COURSE}

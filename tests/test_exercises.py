@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 from course import COURSE, file_of, join  # noqa: E402
-from student import CHECK, LINES, SESSION, TIMES, WORDS, checks_of, counted, hide, main, minutes, sessions, solution, teacher_note  # noqa: E402
+from course import pages as all_pages  # noqa: E402
+from student import CHECK, LINES, SESSION, TIMES, WORDS, cells_of, checks_of, counted, hide, main, minutes, practice, sessions, solution  # noqa: E402
 
 
 def code_cells(path):
@@ -27,8 +28,12 @@ def code_cells(path):
         yield source, ast.parse(source), solution(c)
 
 
-PAGES = {p.path: list(code_cells(p.path)) for p in COURSE}
-WITH_EXERCISES = [p for p, cells in PAGES.items() if any(s for _, _, s in cells)]
+def has_exercises(path): return '## Exercises' in (join(c['source']).strip() for c in cells_of(ROOT, path))
+
+
+WITH_EXERCISES = [p for p in all_pages(ROOT) if has_exercises(p)]
+PAGES = {p: list(code_cells(p)) for p in WITH_EXERCISES}
+COPIED = [p.path for p in COURSE] + practice(ROOT)
 
 
 def root_of(node):
@@ -52,7 +57,16 @@ def changed(tree):
 
 
 def used(tree):
-    "Names that a cell takes from elsewhere: those that a function binds for itself are its own."
+    "Names that a cell takes from elsewhere: those that it has bound before, and those of a function's own, are not."
+    bound, out = set(), set()
+    for statement in tree.body:
+        out |= free(statement) - bound
+        bound |= changed(ast.Module([statement], [])) & {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return out
+
+
+def free(tree):
+    "Names that a statement takes from elsewhere: those that a function binds for itself are its own."
     own = set()
     for n in ast.walk(tree):
         if not isinstance(n, (ast.FunctionDef, ast.Lambda, ast.GeneratorExp, ast.ListComp, ast.DictComp, ast.SetComp)): continue
@@ -116,14 +130,17 @@ def test_checks_fail_on_the_empty_answer_and_pass_on_the_solution(path, in_folde
 
 def test_the_student_version_hides_every_solution_and_keeps_the_checks(tmp_path, capsys):
     main([str(tmp_path/'class')])
-    count = sum(len(checks_of(json.loads(file_of(ROOT, p.path).read_text(encoding='utf-8'))['cells'])) for p in COURSE)
-    assert count > 25 and f'{count} open exercises' in capsys.readouterr().out
-    for p in COURSE:
-        cells = json.loads((tmp_path/'class'/f'{p.path}.ipynb').read_text(encoding='utf-8'))['cells']
-        original = json.loads(file_of(ROOT, p.path).read_text(encoding='utf-8'))['cells']
+    count = sum(len(checks_of(cells_of(ROOT, p))) for p in COPIED)
+    assert count > 60 and f'{count} open exercises' in capsys.readouterr().out
+    solved = {p for p in all_pages(ROOT) if any(solution(c) for c in cells_of(ROOT, p))}
+    assert solved == set(WITH_EXERCISES), 'a page has solutions and no heading "## Exercises", or the reverse'
+    assert solved <= set(COPIED), 'a page has exercises and no check'
+    for p in COPIED:
+        cells = json.loads((tmp_path/'class'/f'{p}.ipynb').read_text(encoding='utf-8'))['cells']
+        original = cells_of(ROOT, p)
         assert not any(solution(c) for c in cells)
         for link in re.findall(r'\]\(([^)\s#]+)', '\n'.join(join(c['source']) for c in cells if c['cell_type'] == 'markdown')):
-            assert re.match('https?:', link) or (tmp_path/'class'/p.path).parent.joinpath(link).exists(), f'{p.path}: {link}'
+            assert re.match('https?:', link) or (tmp_path/'class'/p).parent.joinpath(link).exists(), f'{p}: {link}'
         text = '\n'.join(join(c['source']) for c in cells)
         for n, (name, _) in checks_of(original).items(): assert f'{name} = ...' in text and f'\ncheck_{n}({name})' in text
         for c in original:
@@ -143,7 +160,7 @@ def test_the_teacher_is_told_how_long_each_page_takes_and_no_solution(tmp_path):
     rows = [l.split(' | ') for l in note.split('\n') if re.match(r'\| \d+ \| \[', l)]
     assert len(rows) == len(COURSE)
     measured = json.loads((ROOT/TIMES).read_text(encoding='utf-8'))
-    assert measured['seconds'] and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `python tools/student.py --measure`'
+    assert measured['seconds'] and set(measured['seconds']) <= {p.path for p in COURSE}, 'a page moved: run `make read KEEP=1`'
     for p, row in zip(COURSE, rows):
         ran = f"{measured['seconds'][p.path]:.0f}" if p.path in measured['seconds'] else 'not measured'
         assert f'({p.path}.ipynb)' in row[1] and row[-1].strip(' |') == ran

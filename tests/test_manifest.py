@@ -40,7 +40,7 @@ def test_every_paper_notebook_makes_an_artefact_or_trains(manifest):
 def test_every_job_is_some_artefact(manifest): assert set(manifest.jobs) - {manifest.train.name} == {a.job for a in manifest.artefacts.values() if a.job}
 
 
-@pytest.mark.parametrize('profile', ['smoke', 'quick', 'full'])
+@pytest.mark.parametrize('profile', ['smoke', 'quick', 'converged'])
 def test_the_plan_names_notebooks_that_take_its_parameters(manifest, profile):
     jobs = jobs_of(manifest, profile=profile, artefacts=('all',))
     assert len({j.name for j in jobs}) == len(jobs) and len({o for j in jobs for o in j.outputs}) == sum(len(j.outputs) for j in jobs)

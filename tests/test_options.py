@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+from sparseattnnet.learn import records as R, store as ST  # noqa: E402
 from sparseattnnet.learn.run import OWN, SHARED, RunSpec  # noqa: E402
 from sparseattnnet.reproduce.main import RUN_OPTIONS, main, parse_args  # noqa: E402
 from sparseattnnet.reproduce.manifest import jobs_of, load_manifest  # noqa: E402
@@ -52,6 +53,22 @@ def test_make_turns_words_into_arguments(target):
     out = subprocess.run(['sh', '-c', script], capture_output=True, text=True, env={'PATH': '/usr/bin:/bin', 'DROP': 'a b', 'TOO_FEW': 'drop', 'SIZE': '64', 'ONLY': 'slide_1/*', 'ON_BAD': 'skip', 'PROFILE': 'quick'}).stdout.split('\n')
     want = ['--drop', 'a b', '--too-few', 'drop', '--size', '64', '--only', 'slide_1/*', '--on-bad', 'skip'] if target == 'paper' else ['drop=a b', 'too-few=drop', 'size=64', 'only=slide_1/*', 'on-bad=skip']
     assert set(want) <= set(out), (recipe, out)
+
+
+def test_the_profile_full_is_refused_with_what_replaced_it(capsys):
+    for argv in (['full'], ['full', '--study', 'ksweep']):
+        with pytest.raises(SystemExit) as e: main(argv)
+        assert e.value.code == 2 and '`converged` replaced it' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='`converged` replaced it'): RunSpec(profile='full')
+    made = subprocess.run(['make', 'full'], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 2 and 'make converged' in made.stderr
+
+
+def test_a_record_of_the_old_profile_is_still_read(tmp_path):
+    known = next(iter(ST.stored_runs(ROOT/'outputs/reference').values()))
+    old = known | dict(run_id=known['run_id'].replace(f"_{known['profile']}_", '_full_'), profile='full')
+    R.write_json(tmp_path/'runs'/old['run_id']/'record.json', R.check_record(old))
+    assert [r['profile'] for r in ST.load_runs(tmp_path, profile='full')] == ['full']
 
 
 def test_slips_end_in_one_line_and_a_status(capsys):

@@ -115,7 +115,7 @@ def run(seed, model, accuracy, out=None, right=None, dataset='opd', simulated=Fa
         simulated=simulated, class_names=['a', 'b'], data_fingerprint='f'*64,
         split_hash=f'split {seed}', split_counts=dict(train=60, val=20, test=20), protocol='strict', model=model,
             preset='corrected' if ours else '',
-        config=dict(model=dict(use_fine=True), recipe=dict(epochs=3)), seed=seed, profile='full', history=[],
+        config=dict(model=dict(use_fine=True), recipe=dict(epochs=3)), seed=seed, profile='converged', history=[],
             k_per_epoch=[10, 20] if ours else [], k=15 if ours else None,
         share_of_pixels=.125 if ours else 1., parameters=1000, train_s=1.,
             test=dict(accuracy=accuracy/100, precision_weighted=accuracy/100, recall_weighted=accuracy/100,
@@ -325,12 +325,12 @@ def test_the_papers_k():
 
 def test_verdicts():
     v = T.verdict
-    got = [v(*a) for a in ((95., (95.3, .4), 'opd', False, 'full'), (94., (95.3, .4), 'opd', False, 'full'),
-        (96., (95.3, .4), 'opd', False, 'full'), (95., (95.3, .4), 'opd', True, 'full'),
-        (95., (95.3, .4), 'opd', False, 'quick'), (95., (95.3, .4), 'folder-x', False, 'full'),
-            (95., None, 'opd', False, 'full'))]
+    got = [v(*a) for a in ((95., (95.3, .4), 'opd', False, 'converged'), (94., (95.3, .4), 'opd', False, 'converged'),
+        (96., (95.3, .4), 'opd', False, 'converged'), (95., (95.3, .4), 'opd', True, 'converged'),
+        (95., (95.3, .4), 'opd', False, 'quick'), (95., (95.3, .4), 'folder-x', False, 'converged'),
+            (95., None, 'opd', False, 'converged'))]
     assert got == ["inside the paper's ±", "below the paper's ±", "above the paper's ±",
-        'not comparable: simulated data', 'not comparable: not the full profile', 'not comparable: other data',
+        'not comparable: simulated data', 'not comparable: not the converged profile', 'not comparable: other data',
         'no value in the paper']
 
 
@@ -359,7 +359,7 @@ def test_the_newest_run_of_each_seed_is_shown():
         for a, f in ((90., '2026-01-01'), (91., '2026-02-01')))
     variant = run(0, 'resnet50', 99., finished='2026-03-01', simulated=True) | dict(run_id='variant',
         spec=dict(epochs=3))
-    chosen, notes = T.pick_runs([new, variant, old], ('opd',), ('resnet50',), 'full')
+    chosen, notes = T.pick_runs([new, variant, old], ('opd',), ('resnet50',), 'converged')
     assert chosen == [new] and sorted(n['run'] for n in notes) == sorted([old['run_id'], 'variant'])
     with pytest.raises(ValueError, match='simulated and real'):
         T.table1_all([old, run(1, 'resnet50', 90.)], ('opd',), ('resnet50',))

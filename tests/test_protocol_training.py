@@ -441,10 +441,10 @@ def test_augmentation_changes_training_images_alone():
 
 def test_who_is_augmented():
     asked = lambda *a, **k: with_augment(*a, say=lambda line: None, **k)
-    assert [asked('auto', 'opd', profile=p) for p in ('full', 'quick', 'smoke')] == [True, False, False]
-    assert not asked('auto', 'xray', profile='full')
-    assert asked('on', 'opd', profile='quick') and not asked('off', 'opd', profile='full')
-    with pytest.raises(ValueError, match='xray'): asked('on', 'xray', profile='full')
+    assert [asked('auto', 'opd', profile=p) for p in ('converged', 'quick', 'smoke')] == [True, False, False]
+    assert not asked('auto', 'xray', profile='converged')
+    assert asked('on', 'opd', profile='quick') and not asked('off', 'opd', profile='converged')
+    with pytest.raises(ValueError, match='xray'): asked('on', 'xray', profile='converged')
 
 
 def test_predict_puts_the_model_back_and_ignores_the_size_of_batches():
@@ -533,10 +533,11 @@ def test_a_run_in_bfloat16_computes_in_it_and_scores_in_float32():
 # ---- Recipes ---------------------------------------------------------------------------------------------------------
 
 def test_the_papers_recipe_and_the_short_ones():
-    full = make_recipe('sparseattnnet', 'corrected', 'full', 'opd', 1000, 135**2, 4)
-    assert (full.epochs, full.batch_size, full.lr, full.weight_decay, full.schedule, full.factor, full.patience,
-        full.ema, full.seed) == (150, 64, 1e-3, 1e-4, 'plateau', .9, 5, 0., 4)
-    assert [make_recipe('resnet50', '', 'full', d, 1000, 1).batch_size for d in ('opd', 'holo', 'event', 'wbc')] == [64,
+    printed, long = Recipe(seed=4), make_recipe('sparseattnnet', 'corrected', 'converged', 'opd', 1000, 135**2, 4)
+    assert (printed.epochs, printed.batch_size, printed.lr, printed.weight_decay, printed.schedule, printed.factor,
+        printed.patience, printed.ema) == (150, 64, 1e-3, 1e-4, 'plateau', .9, 5, 0.)
+    assert (long.epochs, long.batch_size, long.lr, long.schedule, long.ema, long.seed) == (30, 64, 2e-3, 'onecycle', .99, 4)
+    assert [make_recipe('resnet50', '', 'converged', d, 1000, 1).batch_size for d in ('opd', 'holo', 'event', 'wbc')] == [64,
         64, 32, 32]
     quick = make_recipe('sparseattnnet', 'corrected', 'quick', 'opd', 480, 135**2)
     assert (quick.epochs, quick.batch_size, quick.lr, quick.schedule, quick.ema) == (30, 32, 2e-3, 'onecycle', .98)

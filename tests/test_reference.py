@@ -4,11 +4,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import check_reference  # noqa: E402
+import check_table  # noqa: E402
 from sparseattnnet.judge.tables import write_comparisons, write_table  # noqa: E402
 from sparseattnnet.learn import records as R  # noqa: E402
 from sparseattnnet.learn import store as ST  # noqa: E402
@@ -21,6 +23,26 @@ def test_committed_results_follow_from_their_runs():
     "No fault, and nothing that another version of the code trained."
     faults, stale, count = check_reference.check(REFERENCE)
     assert (faults, stale) == ([], []) and count
+
+
+def test_the_tables_follow_from_the_predictions_by_other_code():
+    "Accuracy, macro-F1 and every row of Table 1 and of the rivals, without our metrics and tables."
+    faults, runs, rows = check_table.check(REFERENCE)
+    assert faults == [] and runs and rows
+    source = Path(check_table.__file__).read_text(encoding='utf-8')
+    assert 'import sparseattnnet' not in source and 'from sparseattnnet' not in source
+
+
+@pytest.mark.parametrize('file, change', [('runs.csv', ('test.macro_f1', .01)), ('rivals_*.csv', ('difference', .1)), ('rivals_*.csv', ('sd', .1)), ('table1_opd_quick.csv', ('ours', .02)),
+    ('table1_opd_quick.csv', ('n', 1))])
+def test_a_number_that_the_predictions_do_not_give_is_named(tmp_path, file, change):
+    files = [*REFERENCE.glob(file)][:1]
+    for f in (REFERENCE/'runs.csv', REFERENCE/'predictions.csv.gz', *files): shutil.copyfile(f, tmp_path/f.name)
+    (column, by), at = change, tmp_path/files[0].name
+    t = pd.read_csv(at)
+    t.loc[t[column].last_valid_index(), column] += by
+    t.to_csv(at, index=False)
+    assert len(check_table.check(tmp_path)[0]) == 1
 
 
 def test_committed_results_are_few_and_small():

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ET
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -70,6 +70,19 @@ class Runner:
             end_tree(p)
             raise
         finally:
+            with self.lock: self.running.discard(p)
+
+    def lines(self, cmd, cwd):
+        "What a command prints, line by line; the command is ended with the loop."
+        with self.lock:
+            if self.stopped: return
+            p = subprocess.Popen([str(c) for c in cmd], cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                encoding='utf-8', errors='replace', start_new_session=True, env=self.env)
+            self.running.add(p)
+        try: yield from p.stdout
+        finally:
+            end_tree(p)
+            p.wait()
             with self.lock: self.running.discard(p)
 
     def stop(self):
@@ -204,12 +217,20 @@ class Check:
             if rc: say(text)
         if skipped: say(f'  {len(skipped)} skipped, not counted: ' + ', '.join(c.get('name') for c in skipped))
 
-    def one_notebook(self, p):
-        cmd = self.tool('nbdev_test') + ['--path', self.rel(p), '--n_workers', '0'] + (['--flags', 'slow'] if self.a.slow else [])
-        rc, text, s = self.run(cmd, self.tree)
-        ok = rc == 0 and 'Success.' in text
-        if not ok: text = text.rstrip() + self.failing_cell(p, text) + (f'\nexit status {rc}' if rc else '\nnbdev_test did not say Success.')
-        return ok, text, s
+    def pages(self, todo):
+        "Run notebooks, each in a process of its own: page, whether it passed, text, seconds, one after the other as they end."
+        cmd = [sys.executable, Path(__file__).with_name('run_pages.py'), '--workers', self.a.workers, '--limit', LIMIT, *(('--flags', 'slow') if self.a.slow else ())]
+        left = {self.rel(p): p for p in todo}
+        for line in self.run.lines([*cmd, *left], self.tree):
+            try: r = json.loads(line)
+            except ValueError:
+                say(line.rstrip())
+                continue
+            p, text = left.pop(r['page']), r['text']
+            ok = r['status'] == 0 and 'Success.' in text
+            if not ok: text = text.rstrip() + self.failing_cell(p, text) + (f"\nexit status {r['status']}" if r['status'] else '\nnbdev_test did not say Success.')
+            yield p, ok, text, r['seconds']
+        for p in left.values(): yield p, False, 'the process that runs the pages ended before this one', 0.
 
     def failing_cell(self, p, text):
         "The source of the cell that a traceback names."
@@ -228,16 +249,8 @@ class Check:
         if rc or not Path(text.strip() or '.').resolve().is_relative_to(self.tree):
             return self.count.add(False, f'import {PACKAGE}', f'expected from the copy of the checkout, came from: {text}')
         times = {}
-        with ThreadPoolExecutor(self.a.workers) as pool:
-            jobs = {pool.submit(self.one_notebook, p): p for p in todo}
-            try:
-                for i, job in enumerate(as_completed(jobs), 1):
-                    ok, text, times[jobs[job]] = job.result()
-                    self.count.add(ok, self.rel(jobs[job]), text, f'{times[jobs[job]]:.1f} s', f'{i}/{len(todo)} ')
-            except BaseException:
-                self.run.stop()
-                pool.shutdown(cancel_futures=True)
-                raise
+        for i, (p, ok, text, times[p]) in enumerate(self.pages(todo), 1):
+            self.count.add(ok, self.rel(p), text, f'{times[p]:.1f} s', f'{i}/{len(todo)} ')
         slowest = sorted(times, key=times.get, reverse=True)[:5]
         if len(times) > 1: say('  slowest: ' + ', '.join(f'{p.stem} {times[p]:.1f} s' for p in slowest))
 

@@ -55,7 +55,7 @@ def remark(about, page, root):
     "What a reader must know of a page that was made in the smoke profile; '' in another."
     from sparseattnnet.reproduce.runner import notebook_parameters
     if (notebook_parameters(page) | about['parameters']).get('profile') != 'smoke': return ''
-    longer = {Path(f).name.replace('_smoke', f'_{p}') for f in about.get('artefacts', ()) for p in ('quick', 'full')}
+    longer = {Path(f).name.replace('_smoke', f'_{p}') for f in about.get('artefacts', ()) for p in ('quick', 'converged')}
     there = any((root/'outputs/reference'/f).is_file() for f in longer)
     return REHEARSAL + ('' if there else LACKING.format(about.get('kind') or page.stem))
 

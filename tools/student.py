@@ -1,32 +1,30 @@
 #!/usr/bin/env python3
-"""The course without its solutions, for a class, with a note for the teacher.
+"""The course, and all other pages with exercises, without the solutions, for a class, with a note for the teacher.
 
     python tools/student.py FOLDER [--root FOLDER]
-    python tools/student.py --measure
 
-Every page of the course is copied. Links between its pages stay; links to other pages lead back to this project.
+Every page of the course is copied, and every other page that checks an exercise. Links between these pages stay;
+links to other pages lead back to this project.
 A cell tagged `solution` disappears. Where it ends with a check, such as `check_1(recall)`, an empty answer takes its
 place: `recall = ...`, and the check, which says what is wrong until the answer is right. Outputs of later cells stay.
 
 TEACHER.md says how long each page takes: its words and lines are counted, and the time it runs was measured by
-`--measure`, which executes the pages one after another and writes tools/course_times.json."""
+`tools/read_in_order.py --keep`."""
 import argparse
 import ast
 import json
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from course import COURSE, file_of, join, made, title  # noqa: E402
+from course import COURSE, file_of, join, made, pages, title  # noqa: E402
+from read_in_order import TIMES  # noqa: E402
 
 CHECK = re.compile(r'^check_(\d+)\((\w+)\)$', re.M)
 EMPTY = '...'
-TIMES = 'tools/course_times.json'
 WORDS, LINES, EXERCISE = 150, 20, 5  # words and lines of code a minute, minutes an exercise: what we assume of a reader
 SESSION = 90  # minutes
 
@@ -43,6 +41,15 @@ def checks_of(cells):
             if isinstance(n, ast.FunctionDef) and (m := re.fullmatch(r'check_(\d+)', n.name)):
                 out[int(m[1])] = (n.args.args[0].arg, i)
     return out
+
+
+def cells_of(root, page): return json.loads(file_of(root, page).read_text(encoding='utf-8'))['cells']
+
+
+def practice(root):
+    "Pages outside of the course that check an exercise."
+    course = {p.path for p in COURSE}
+    return [p for p in pages(root) if p not in course and checks_of(cells_of(root, p))]
 
 
 def empty_answer(source):
@@ -63,9 +70,9 @@ def hide(cells):
     return out
 
 
-def led_back(source, page, to, root):
-    "Markdown whose links to pages outside of the course lead from the copy to the project."
-    inside = {f'{p.path}.ipynb' for p in COURSE}
+def led_back(source, page, to, root, copied):
+    "Markdown whose links to pages that are not `copied` lead from the copy to the project."
+    inside = {f'{p}.ipynb' for p in copied}
 
     def move(m):
         link, mark, anchor = m[1].partition('#')
@@ -109,12 +116,13 @@ def teacher_note(root):
     measured = json.loads((root/TIMES).read_text(encoding='utf-8')) if (root/TIMES).exists() else dict(seconds={})
     rows, totals = [], []
     for i, p in enumerate(COURSE, 1):
-        n = counted(json.loads(file_of(root, p.path).read_text(encoding='utf-8'))['cells'])
+        n = counted(cells_of(root, p.path))
         ran = measured['seconds'].get(p.path)
         prose, code = minutes(n)
         totals.append(prose + code + EXERCISE*n['exercises'])
         rows.append(f"| {i} | [{title(root, p.path)}]({p.path}.ipynb) | {n['words']:,} | {n['lines']} | {n['figures']} | {n['exercises']} | {prose} | {code} | {totals[-1]} | {'not measured' if ran is None else f'{ran:.0f}'} |")
     plan = [f"| {i} | {', '.join(str(k + 1) for k in s)} | {sum(totals[k] for k in s)} |" for i, s in enumerate(sessions(totals), 1)]
+    more = [f'| [{title(root, p)}]({p}.ipynb) | {len(checks_of(cells_of(root, p)))} |' for p in practice(root)]
     return '\n'.join([
         '# For the teacher', '', '> How long each page takes, what to prepare, and how the exercises check themselves.', '',
         '## Before the class', '',
@@ -132,50 +140,30 @@ def teacher_note(root):
         '*Runs* is measured: seconds of one processor core to execute the whole page, with its solutions.', '',
         '| page | title | words | lines of code | figures | exercises | prose, min | code, min | all, min | runs, s |', '|--:|:--|--:|--:|--:|--:|--:|--:|--:|--:|', *rows, '',
         f'Together {sum(totals)} minutes. In sessions of {SESSION} minutes:', '', '| session | pages | minutes |', '|--:|:--|--:|', *plan, '',
-        'A page that is longer than a session has one of its own; leave some of its exercises for home.', ''])
-
-
-def measure(root):
-    "Execute each page of the course as it stands, on one thread, and keep the processor's time: other work beside it does not count."
-    import resource  # not on Windows, where the note is still written
-    old = json.loads((root/TIMES).read_text(encoding='utf-8'))['seconds'] if (root/TIMES).exists() else {}
-    seconds, env = {p.path: old[p.path] for p in COURSE if p.path in old}, os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
-    for i, p in enumerate(COURSE, 1):
-        file = file_of(root, p.path)
-        with tempfile.TemporaryDirectory() as d:
-            t0 = resource.getrusage(resource.RUSAGE_CHILDREN)
-            done = subprocess.run([sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--output-dir', d, file.name], cwd=file.parent, env=env, capture_output=True, text=True)
-        t1 = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds[p.path] = round(t1.ru_utime + t1.ru_stime - t0.ru_utime - t0.ru_stime, 1)
-        if done.returncode: sys.exit(f'{p.path} does not run: mend it with `make test ONLY={p.path}`; what was measured before is kept\n{done.stderr[-2000:]}')
-        print(f'{i}/{len(COURSE)} {p.path} {seconds[p.path]:.1f} s', flush=True)
-        part = root/f'{TIMES}.{os.getpid()}'
-        part.write_text(json.dumps(dict(seconds=seconds), indent=1) + '\n', encoding='utf-8')
-        os.replace(part, root/TIMES)
+        'A page that is longer than a session has one of its own; leave some of its exercises for home.', '',
+        '## More exercises', '', 'These pages stand beside the course. They have exercises of the same kind.', '', '| page | exercises |', '|:--|--:|', *more, ''])
 
 
 def main(argv=None):
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('folder', type=Path, nargs='?', help='where the pages go; it must be new or empty')
-    ap.add_argument('--measure', action='store_true', help='execute the pages and keep how long each takes (minutes)')
+    ap.add_argument('folder', type=Path, help='where the pages go; it must be new or empty')
     ap.add_argument('--root', type=Path, default=Path(__file__).resolve().parents[1], help='the project (default: this one)')
     a = ap.parse_args(argv)
     a.root = a.root.resolve()
-    if a.measure: return measure(a.root)
-    if a.folder is None: ap.error('name a folder for the pages, or --measure')
     if a.folder.exists() and any(a.folder.iterdir()): sys.exit(f'{a.folder} is not empty: name a new folder')
-    n = 0
-    for p in COURSE:
-        nb = json.loads(file_of(a.root, p.path).read_text(encoding='utf-8'))
+    n, copied = 0, [p.path for p in COURSE] + practice(a.root)
+    for p in copied:
+        nb = json.loads(file_of(a.root, p).read_text(encoding='utf-8'))
         n += len(checks_of(nb['cells']))
         nb['cells'] = hide(nb['cells'])
-        to = a.folder.resolve()/f'{p.path}.ipynb'
+        to = a.folder.resolve()/f'{p}.ipynb'
         to.parent.mkdir(parents=True, exist_ok=True)
         for c in nb['cells']:
-            if c['cell_type'] == 'markdown': c['source'] = led_back(join(c['source']), p.path, to, a.root).splitlines(keepends=True)
+            if c['cell_type'] == 'markdown': c['source'] = led_back(join(c['source']), p, to, a.root, copied).splitlines(keepends=True)
         to.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
-    (a.folder/'TEACHER.md').write_text(led_back(teacher_note(a.root), 'TEACHER.md', a.folder.resolve()/'TEACHER.md', a.root), encoding='utf-8')
-    print(f'{len(COURSE)} pages with {n} open exercises in {a.folder}; TEACHER.md says how long they take')
+    note = led_back(teacher_note(a.root), 'TEACHER.md', a.folder.resolve()/'TEACHER.md', a.root, copied)
+    (a.folder/'TEACHER.md').write_text(note, encoding='utf-8')
+    print(f'{len(COURSE)} pages of the course and {len(copied) - len(COURSE)} others with {n} open exercises in {a.folder}; TEACHER.md says how long they take')
 
 
 if __name__ == '__main__': main()

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BLOOD', 'BLOOD_8', 'PBC_COUNTS', 'TCELLS', 'ON_REQUEST', 'DATASETS', 'PROFILES', 'SOURCES', 'ALIASES', 'SELECTIONS',
            'OPD_RANGE', 'STREAM_ENDINGS', 'STREAM_FRAMES', 'SENSORS', 'KAGGLE_WBC', 'WBC_PARTS', 'WBC_COUNTS', 'TEST_B',
-           'WBC_HELP', 'TAKES', 'DatasetInfo', 'project_root', 'checkout', 'data_root', 'cache_root', 'cached',
-           'load_simulator', 'read_options', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc', 'find_bloodmnist',
-           'load_images']
+           'WBC_HELP', 'TAKES', 'DatasetInfo', 'check_profile', 'project_root', 'checkout', 'data_root', 'cache_root',
+           'cached', 'load_simulator', 'read_options', 'find_real', 'pick_source', 'find_wbc', 'fetch_wbc',
+           'find_bloodmnist', 'load_images']
 
 # %% ../../nbs/data/datasets.ipynb #ffc8042b
 from dataclasses import dataclass, replace
@@ -87,8 +87,19 @@ DATASETS = {d.name: d for d in (
 PROFILES = {
     'smoke': {'opd': (24, 20, 22), 'holo': (24, 20, 22), 'event': (33, 33), 'wbc': (8, 12, 16, 10, 20)},
     'quick': {'opd': (545, 457, 498), 'holo': (545, 457, 498), 'event': (752, 748), 'wbc': (60, 80, 140, 80, 240)},
-    'full': {d.name: d.paper_counts for d in DATASETS.values() if d.simulator}}
-PROFILES['converged'] = PROFILES['full'] # as many images, another length of training
+    'converged': {d.name: d.paper_counts for d in DATASETS.values() if d.simulator}}
+
+def check_profile(
+    profile:str, # the word that was given
+)->str: # the same word
+    "Raise ValueError for a word that is no profile; for `full`, which `converged` replaced, it says why."
+    if profile in PROFILES: return profile
+    if profile == 'full':
+        raise ValueError("profile='full': `converged` replaced it. `full` meant 150 epochs, a number that nothing "
+            "tested; `converged` has as many images, and a length that a rule tests on validation images. For 150 "
+            "epochs with the paper's plateau rule, choose `converged` with "
+            "recipe='{\"epochs\": 150, \"schedule\": \"plateau\", \"lr\": 0.001, \"ema\": 0.0}'")
+    raise ValueError(f"profile={profile!r}: choose one of {', '.join(map(repr, PROFILES))}")
 
 # %% ../../nbs/data/datasets.ipynb #ea416815
 _MARK = re.compile(r'^lib_name\s*=\s*sparseattnnet\s*$', re.M)
@@ -661,7 +672,7 @@ TAKES = dict(opd=_TABLE, holo=_TABLE, wbc=_TABLE, pbc=_TABLE, event=_TABLE + _ST
 
 def _check_request(dataset, folder, profile, source, which, options, kw):
     if dataset not in DATASETS: raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(DATASETS)}")
-    if profile not in PROFILES: raise ValueError(f"profile={profile!r}: expected one of {', '.join(PROFILES)}")
+    check_profile(profile)
     if dataset == 'folder' and not folder:
         raise ValueError("dataset='folder' needs folder=: a folder a class, a folder with labels.csv, or an .npz file")
     source = pick_source(dataset, folder, source)
@@ -707,7 +718,7 @@ def _sized(images, size):
 def load_images(
     dataset:str='opd', # a name in DATASETS
     folder:str|Path='', # where real images lie; with a data set's name, the real set of that name
-    profile:str='quick', # 'smoke', 'quick' or 'full': how many simulated images
+    profile:str='quick', # 'smoke', 'quick' or 'converged': how many simulated images
     seed:int=0, # of the simulator
     size:int|None=None, # resize to size × size; None keeps the set's own (135; wbc: 256; pbc: 128; bloodmnist: 28)
     only:str='', # pattern of names to keep

@@ -13,7 +13,7 @@ __all__ = ['EVENT_CLASSES', 'EVENT_TRAITS', 'EVENT_CONSTANTS', 'EVENT_SEP', 'SIZ
 from typing import NamedTuple
 import numpy as np
 from scipy import fft
-from .events import EVENT_DTYPE, accumulate, as_events
+from .events import as_events
 from .images import ImageSet
 from .simulation import Constant, Simulator, Trait, draw_traits, parameter_rows, random_rotation
 from .simulation import simulate, stream

@@ -8,7 +8,6 @@ __all__ = ['CONTEST', 'REST', 'NEVER', 'STAGES', 'AGAIN', 'PEAK_TAPS', 'PEAK_CAL
            'break_even', 'stages', 'multiplying', 'limits', 'on_gpu', 'peak_here', 'memory', 'run_bench', 'main']
 
 # %% ../../nbs/deploy/bench.ipynb #74a24297
-import argparse
 import json
 import os
 import subprocess
@@ -16,7 +15,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 import torch
@@ -73,16 +72,15 @@ def contest(
     repeats:int, # rounds
     lead:int=1, # untimed calls before each timed one
     side:int=135, # side of the images, pixels
-    seed:int=0, # seed of images and orders
     timer=None, # function that runs a call and returns seconds; None takes a clock on the wall
     tick=None, # called after each round
 )->list[dict]: # a row for each network and engine
     "Time everything in the same rounds; `against` has the ratio to each network in its fastest engine, with bounds."
     with B.cpu_threads(setting.threads):
-        calls = {key: B.timed_call(model, k, replace(setting, engine=key[1]), side, seed) for key,
-            (_, model, k) in entered.items()}
-        times = {n: np.array(t) for n, t in B.time_rounds(calls, repeats, lead, 2, seed, timer, tick,
-            REST if setting.device == 'cpu' else 0.).items()}
+        calls = {key: B.timed_call(model, k, replace(setting, engine=key[1]), side)
+            for key, (_, model, k) in entered.items()}
+        rounds = B.Rounds(repeats, lead, 2, rest=REST if setting.device == 'cpu' else 0.)
+        times = {key: np.array(t) for key, t in B.time_rounds(calls, rounds, timer, tick).items()}
     best = {}
     for n, e in times:
         if n not in best or np.median(times[n, e]) < np.median(times[best[n]]): best[n] = n, e
@@ -115,10 +113,10 @@ def growth(
     model = B.build_rival(rival, 3)
     with B.cpu_threads(1):
         for side, k in cases: calls[side, k] = B.timed_call(model, k, Setting(engine, batch=1), side)
-        times = B.time_rounds(calls, repeats, 1, 2, tick=tick)
-    row = lambda key: dict(zip(('ms', 'low', 'high'),
-        (None if v is None else 1e3*v for v in B.median_interval(times[key]))))
-    return [dict(preset=preset, engine=engine, side=s, pixels=s*s, k=k, **row((s, k))) for s, k in cases]
+        times = B.time_rounds(calls, B.Rounds(repeats, 1, 2), tick=tick)
+    ms = lambda key: (None if v is None else 1e3*v for v in B.median_interval(times[key]))
+    return [dict(preset=preset, engine=engine, side=s, pixels=s*s, k=k, **dict(zip(('ms', 'low', 'high'), ms((s, k)))))
+        for s, k in cases]
 
 # %% ../../nbs/deploy/bench.ipynb #b767ac12
 NEVER = 1e9 # stands for a point that lies nowhere: more than the pixels of any image
@@ -146,7 +144,7 @@ def break_even(
     with B.cpu_threads(setting.threads):
         calls = {k: B.timed_call(model, k, replace(setting, engine='fast'), side) for k in ks}
         calls |= {n: B.timed_call(net, None, replace(setting, engine=e), side) for n, (net, e) in dense.items()}
-        times = B.time_rounds(calls, repeats, 1, 2, tick=tick, rest=REST)
+        times = B.time_rounds(calls, B.Rounds(repeats, 1, 2, rest=REST), tick=tick)
     at = lambda n: [crossing(ks, [times[k][i] for k in ks], times[n][i]) for i in range(repeats)]
     return [asdict(setting) | dict(preset=preset, rival=n, engine=e, side=side,
         **dict(zip(('k', 'low', 'high'), B.median_interval(at(n))))) for n, (_, e) in dense.items()]
@@ -156,13 +154,14 @@ STAGES = ('coarse net', 'selection', 'tokens', 'embedding and attention', 'class
 AGAIN = 20
 
 @jit
-def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
-    m, k, (C, H, W) = room.memory, fine.k, image.shape
+def _again(stage, n, image, flat, net, room, logits):
+    coarse, fine, m, (C, H, W) = net.coarse, net.fine, room.memory, image.shape
+    k = fine.k
     scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + fine.tiles*F.TILE]
     for _ in range(n):
         if stage == 0:
             F.run_coarse(m, coarse, image)
-            if use[1]: F.mean_features(m, coarse.features, room.v[len(room.v) - coarse.features.count:])
+            if net.use[1]: F.mean_features(m, coarse.features, room.v[len(room.v) - coarse.features.count:])
         elif stage == 1:
             F.unfold_map(m, coarse.map, coarse.cell, H, W, scores)
             F.select(scores, k, fine.flags[0], room.keys, room.spare, room.idx, room.one)
@@ -174,18 +173,17 @@ def _again(stage, n, image, coarse, fine, head, use, room, logits, flat):
             room.sums[:] = 0
             for t in range(fine.tiles): F.embed_rows(m, fine, t, room.sums)
             F.read_out(m, fine, room.u, room.sums, room.v, gates[:0])
-        else: F.classify(room.v, head, room.hidden, logits)
+        else: F.classify(room.v, net.head, room.hidden, logits)
 
 # %% ../../nbs/deploy/bench.ipynb #7a8398a0
 def _fast_stages(model, x, k):
     e = F.FastEngine(model, *x.shape[2:], k)
     image, logits, room = x.numpy(), np.empty(model.config.classes, np.float32), e.rooms[0]
-    run = lambda i: lambda: _again(i, AGAIN, image[0], e.coarse, e.fine, e.head, e.use, room, logits,
-        image.reshape(image.shape[1], -1))
+    run = lambda i: lambda: _again(i, AGAIN, image[0], image.reshape(image.shape[1], -1), e.net, room, logits)
     return {s: run(i) for i, s in enumerate(STAGES)} | {'whole': lambda: e(image)}
 
 def _torch_stages(model, x, k):
-    c, (H, W) = model.config, x.shape[2:]
+    c = model.config
     with torch.inference_mode():
         m = model.coarse(x)
         idx, weight = model.choose(x, m, k)
@@ -211,14 +209,13 @@ def stages(
     """Microseconds of each stage for one image on one thread, before and after, in the same rounds; then of the
     whole call."""
     model = B.build_rival(rival, 3)
-    x, k = torch.rand(1, rival.channels, side, side, generator=torch.Generator().manual_seed(0)), B.rival_k(rival,
-        model, side)
+    x = torch.rand(1, rival.channels, side, side, generator=torch.Generator().manual_seed(0))
+    k, last = B.rival_k(rival, model, side), dict(memory_format=torch.channels_last)
     with B.cpu_threads(1):
-        plain = model.to(memory_format=torch.channels_last)
-        calls = {('torch', s): f for s, f in _torch_stages(plain, x.contiguous(memory_format=torch.channels_last),
-            k).items()}
+        eager = _torch_stages(model.to(**last), x.contiguous(**last), k)
+        calls = {('torch', s): f for s, f in eager.items()}
         calls |= {('fast', s): f for s, f in _fast_stages(model, x, k).items()}
-        times = B.time_rounds(calls, repeats, 1, 2, tick=tick)
+        times = B.time_rounds(calls, B.Rounds(repeats, 1, 2), tick=tick)
     us = lambda e, s: 1e6*float(np.median(times[e, s]))/(AGAIN if e == 'fast' and s in STAGES else 1)
     return [dict(rival=rival.name, stage=s, torch_us=us('torch', s), fast_us=us('fast', s)) for s in (*STAGES, 'whole')]
 
@@ -253,22 +250,26 @@ def limits(
     with B.cpu_threads(threads):
         entered = {r.name: (m := B.build_rival(r, 3), B.rival_k(r, m, side)) for r in rivals}
         products = {n: F.FastEngine(m, side, side, k).products for n, (m, k) in entered.items()}
-        calls = {n: B.timed_call(m, k, Setting('fast', threads=threads, batch=batch), side) for n,
-            (m, k) in entered.items()}
-        times = {n: np.array(t) for n, t in B.time_rounds(calls | {'': multiplying(threads)}, repeats, 1, 2,
-            tick=tick).items()}
+        setting = Setting('fast', threads=threads, batch=batch)
+        calls = {n: B.timed_call(m, k, setting, side) for n, (m, k) in entered.items()} | {'': multiplying(threads)}
+        times = {n: np.array(t) for n, t in B.time_rounds(calls, B.Rounds(repeats, 1, 2), tick=tick).items()}
     peak = threads*PEAK_CALLS*PEAK_TAPS*4*TILE/times.pop('')
-    share = {n: dict(zip(('share', 'low', 'high'), B.median_interval(products[n]*batch/t/peak))) for n,
-        t in times.items()}
+    share = {n: dict(zip(('share', 'low', 'high'), B.median_interval(products[n]*batch/t/peak)))
+        for n, t in times.items()}
     return [dict(rival=n, products=products[n], images_per_s=float(batch/np.median(t)), peak=float(np.median(peak)),
         **share[n]) for n, t in times.items()]
 
 # %% ../../nbs/deploy/bench.ipynb #33cb7926
 ROUNDS = {'smoke': {'one': 3, 'batch': 2, 'growth': 3, 'train': 1}, 'quick': {'one': 100, 'batch': 15, 'growth': 25,
-    'train': 7}, 'full': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
+    'train': 7}, 'converged': {'one': 1000, 'batch': 50, 'growth': 100, 'train': 25}}
 
 # %% ../../nbs/deploy/bench.ipynb #c32b36c9
 CALLS = 10
+
+def _card(settings, entered): # of the machine, with every engine that was timed
+    used = dict.fromkeys(e for _, e in entered)
+    return B.environment_card([replace(s, engine=e) for s in settings for e in used]) | dict(
+        layout="each engine's own")
 
 @contextmanager
 def _search(): # let cuDNN try its convolutions
@@ -284,26 +285,25 @@ def on_gpu(
     side:int=135, # side of the images, pixels
     batches:tuple[int, ...]=(1, PAPER_BATCH), # images a call
     engines:tuple[str, ...]=E.GPU_ENGINES, # keys of `ENGINES`
-    device:str='cuda', # where
-    timer_of=None, # takes a batch, gives a function that runs a call and returns seconds; None: the GPU's clock
+    device:str='cuda', # where; 'cpu' tries the way through, by a clock on the wall
     show:bool=True, # draw a progress bar
 )->dict: # 'profile', 'environment', 'rows' as of `contest`, for one image and for the batch, 'missing'
     "The contest on a GPU, each network in its fastest engine and kind of numbers."
-    (entered, missing), many = entries(rivals, engines, side,
-        device=device), {b: ROUNDS[profile]['one' if b == 1 else 'batch'] for b in batches}
-    timer_of = timer_of or (lambda b: B.cuda_timer(1 if b == 1 else CALLS))
+    entered, missing = entries(rivals, engines, side, device=device)
+    timer = lambda b: B.cuda_timer(1 if b == 1 else CALLS) if device == 'cuda' else B.wall_timer()
+    rounds = {b: ROUNDS[profile]['one' if b == 1 else 'batch'] for b in batches}
     settings = [Setting('', device, threads=torch.get_num_threads(), batch=b) for b in batches]
-    card = B.environment_card([replace(s, engine=e) for s in settings for e in dict.fromkeys(e for _,
-        e in entered)]) | dict(layout="each engine's own", cudnn_benchmark=True, calls_in_a_row=CALLS)
-    counts, progress = {r.name: B.rival_counts(r, side) for r in rivals}, B.Progress(sum(many.values()),
-        title='contest on a GPU', show=show)
+    card = _card(settings, entered) | dict(cudnn_benchmark=True, calls_in_a_row=CALLS)
+    counts = {r.name: B.rival_counts(r, side) for r in rivals}
+    progress = B.Progress(sum(rounds.values()), title='contest on a GPU', show=show)
     progress.say('contest on a GPU: every network is compiled for every engine first, which takes some minutes')
+    rows = []
     try:
         with _search():
-            rows = [r | counts[r['name']] for s in settings for r in contest(entered, s, many[s.batch], 3, side,
-                timer=timer_of(s.batch), tick=lambda: progress.tick(1))]
+            for s in settings:
+                rows += contest(entered, s, rounds[s.batch], 3, side, timer(s.batch), lambda: progress.tick(1))
     finally: progress.close()
-    return dict(profile=profile, environment=card, rows=rows, missing=missing)
+    return dict(profile=profile, environment=card, rows=[r | counts[r['name']] for r in rows], missing=missing)
 
 # %% ../../nbs/deploy/bench.ipynb #6d602e38
 CHILD = """import json, sys
@@ -391,14 +391,65 @@ def memory(
 SIDES, KS, K_SIDE = (64, 128, 256, 512, 1024), (256, 1024, 4096, 16384, 65536), 512
 OURS = ('corrected', 'edge')
 
-def _parts(profile, side, batch):
-    n, every = ROUNDS[profile], B.cores()
-    settings = [(Setting('', threads=t, batch=b), n['one'] if b == 1 else n['batch']) for t,
-        b in ((1, 1), (every, batch))]
-    sides, ks = (SIDES, KS) if profile != 'smoke' else ((32, 64), (64, 256))
-    at = K_SIDE if profile != 'smoke' else 64
-    return settings, [(s, min(1024, s*s//4)) for s in sides], [(at, k) for k in ks], [max(1, round(side*side*q))
-        for q in (1/64, 1/16, 1/4, 1)]
+def _times(n, setting): return n['one' if setting.batch == 1 else 'batch'] # rounds of a contest
+
+def _ticks(n, settings, entered): # rough length of the bar
+    contests = sum(3*s.batch*_times(n, s) for s in settings)
+    return contests + len(entered)*30 + len(OURS)*(2*n['growth']*5 + n['batch']*60) + 300*n['train']
+
+
+# %% ../../nbs/deploy/bench.ipynb #bc9c95e5
+@dataclass(frozen=True)
+class _Bench:
+    "What is measured, part by part; every part moves the bar."
+    profile:str # a key of `ROUNDS`
+    rivals:tuple # the networks
+    down:tuple # the steps down to `edge`, timed in our own engine
+    side:int # side of the images, pixels
+    entered:dict # from `entries`, of both
+    settings:tuple # one image on one thread, a batch on all
+    progress:B.Progress # the bar
+
+    @property
+    def small(self): return self.profile == 'smoke'
+
+    @property
+    def rounds(self): return ROUNDS[self.profile]
+
+    def ticks(self, n): return lambda: self.progress.tick(n)
+
+    def rows(self): # of the contest, with what each network costs on paper
+        counts, rows = {r.name: B.rival_counts(r, self.side) for r in (*self.rivals, *self.down)}, []
+        for s in self.settings:
+            rows += contest(self.entered, s, _times(self.rounds, s), 2 if s.batch == 1 else 0, self.side,
+                tick=self.ticks(3*s.batch))
+        return [r | counts[r['name']] for r in rows]
+
+    def growth(self): # with the image, and with k
+        at, sides, ks = (64, (32, 64), (64, 256)) if self.small else (K_SIDE, SIDES, KS)
+        cases = dict(pixels=[(s, min(1024, s*s//4)) for s in sides], k=[(at, k) for k in ks])
+        return {how: [row for p in OURS for row in growth(p, c, self.rounds['growth'], tick=self.ticks(5))]
+            for how, c in cases.items()}
+
+    def break_even(self, rows): # against each dense network in its fastest engine
+        batch = self.settings[1]
+        fastest = [(r['name'], r['engine']) for r in rows if r['fastest'] and r['model'] != 'sparseattnnet'
+            and (r['batch'], r['threads']) == (batch.batch, batch.threads)]
+        dense = {n: (self.entered[n, e][1], e) for n, e in fastest}
+        ks = tuple(max(1, round(self.side**2*share)) for share in (1/64, 1/16, 1/4, 1))
+        return [row for p in OURS for row in break_even(p, dense, batch, self.rounds['batch'], ks, self.side,
+            self.ticks(60))]
+
+    def memory(self): # in the smallest profile, of our engine and of one rival
+        asked = {(name, engine): e for (name, engine), e in self.entered.items() if not e[0].changes
+            and (not self.small or engine == 'fast' or e[0].model == 'mobilenet_v2')}
+        return memory(asked, self.settings[1].batch, self.side, tick=self.ticks(30))
+
+    def ours(self): return tuple(r for r in self.rivals if (r.name, 'fast') in self.entered)
+
+    def training(self):
+        return S.train_rounds(S.LEARNERS if self.rivals == CONTEST else self.rivals, self.rounds['train'],
+            4 if self.small else 32, self.side, tick=self.ticks(300))
 
 # %% ../../nbs/deploy/bench.ipynb #db3fe365
 def run_bench(
@@ -414,34 +465,18 @@ def run_bench(
     entered, missing = entries(rivals, engines, side)
     down = steps_down() if rivals == CONTEST else ()
     entered |= entries(down, ('fast',), side)[0]
-    settings, sides, ks, few = _parts(profile, side, batch)
-    card = B.environment_card([replace(s, engine=e) for s,
-        _ in settings for e in dict.fromkeys(e for _, e in entered)]) | dict(layout="each engine's own")
-    n, cost, counts = ROUNDS[profile], lambda s: s.batch*3, {r.name: B.rival_counts(r, side) for r in (*rivals, *down)}
-    progress = B.Progress(sum(r*cost(s) for s, r in settings) + len(entered)*30
-        + len(OURS)*(2*n['growth']*5 + n['batch']*60) + 300*n['train'], title='contest', show=show)
+    settings = Setting('', threads=1, batch=1), Setting('', threads=B.cores(), batch=batch)
+    card, n = _card(settings, entered), ROUNDS[profile]
+    progress = B.Progress(_ticks(n, settings, entered), title='contest', show=show)
+    b = _Bench(profile, rivals, down, side, entered, settings, progress)
     try:
-        rows = [r | counts[r['name']] for s, times in settings for r in contest(entered, s, times,
-            2 if s.batch == 1 else 0, side, tick=lambda: progress.tick(cost(s)))]
-        grown = {how: [g for p in OURS for g in growth(p, cases, n['growth'], tick=lambda: progress.tick(5))] for how,
-            cases in (('pixels', sides), ('k', ks))}
-        last = [r for r in rows if r['fastest'] and r['batch'] == batch and r['threads'] == settings[-1][0].threads
-            and r['model'] != 'sparseattnnet']
-        dense = {r['name']: (entered[r['name'], r['engine']][1], r['engine']) for r in last}
-        even = [e for p in OURS for e in break_even(p, dense, settings[-1][0], n['batch'], few, side,
-            lambda: progress.tick(60))]
-        light = {key: e for key, e in entered.items() if not e[0].changes
-            and (profile != 'smoke' or 'fast' in key or e[0].model == 'mobilenet_v2')}
-        peaks = memory(light, batch, side, tick=lambda: progress.tick(30))
-        ours, there = tuple(r for r in rivals if (r.name, 'fast') in entered), on_gpu(profile, rivals, side, (1, batch),
-            show=show) if torch.cuda.is_available() else {}
-        apart, near = [s for r in ours for s in stages(r, side, n['growth'])], limits(ours, batch, side,
-            settings[-1][0].threads, n['batch'])
-        learnt = S.train_rounds(S.LEARNERS if rivals == CONTEST else rivals, n['train'],
-            32 if profile != 'smoke' else 4, side, tick=lambda: progress.tick(300))
+        rows = b.rows()
+        record = dict(rows=rows, growth=b.growth(), break_even=b.break_even(rows), memory=b.memory())
+        gpu = on_gpu(profile, rivals, side, (1, batch), show=show) if torch.cuda.is_available() else {}
+        record |= dict(stages=[s for r in b.ours() for s in stages(r, side, n['growth'])],
+            limits=limits(b.ours(), batch, side, settings[1].threads, n['batch']), training=b.training())
     finally: progress.close()
-    return dict(profile=profile, environment=card, rows=rows, growth=grown, memory=peaks, break_even=even, stages=apart,
-        limits=near, gpu=there, training=learnt, missing=missing)
+    return dict(profile=profile, environment=card, **record, gpu=gpu, missing=missing)
 
 # %% ../../nbs/deploy/bench.ipynb #7c2ae515
 def main(

@@ -8,7 +8,6 @@ __all__ = ['conv_macs', 'linear_macs', 'fine_macs', 'attention_macs_paper', 'ana
 
 # %% ../../nbs/method/12_complexity.ipynb #c785e056
 from copy import deepcopy
-import math
 import torch
 from torch import Tensor, nn
 from .model import SparseAttnNet

@@ -8,7 +8,6 @@ __all__ = ['CHOICES', 'PRESETS', 'SMALL', 'SparseAttnConfig', 'config_to_dict', 
 
 # %% ../../nbs/method/07_model.ipynb #4dbd86ab
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import NamedTuple
 import torch

@@ -22,7 +22,6 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
-from fastcore.basics import patch
 import sparseattnnet
 from ..data.datasets import data_root, project_root
 from ..data.images import source_files
@@ -87,8 +86,10 @@ class Board:
         os.environ['SPARSEATTNNET_PROGRESS'] = str(self.folder/'{pid}.json')
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
+
     def _watch(self):
         while not self.stop.wait(.5): self.draw()
+
     def share(self)->float: # 0 to 1
         "How far the jobs that run are, on average; one that does not report counts as begun."
         shares = []
@@ -98,70 +99,59 @@ class Board:
             shares.append(min(1., p['done']/max(p['total'], 1)))
         return sum(shares)/max(len(shares), len(self.running), 1)
 
-# %% ../../nbs/reproduce/jobs.ipynb #bb178cc6
-@patch
-def draw(self:Board)->None:
-    "Read the progress files and move the bar."
-    now = self.base + self.share()*sum(j.cost for j in self.running.values())
-    self.bar.n = min(self.bar.total or 0, max(self.bar.n, now))
-    self.bar.set_description_str(f"{self.left()} left · {', '.join(list(self.running))}", refresh=False)
-    self.bar.refresh()
+    def left(self)->str: # minutes and seconds
+        "Time left: rough costs, scaled by how this machine has done so far; the first minute counts little."
+        n, elapsed = max(self.base, self.bar.n), time.time() - self.began
+        seconds = max(0., self.total - n)*(elapsed + 60)/(n + 60)
+        return f'{int(seconds//60)}:{int(seconds%60):02d}'
 
-@patch
-def begin(self:Board,
-    job:Job, # the job that starts
-)->None:
-    "Say that a job runs now, and how long the whole will still take."
-    self.running[job.name] = job
-    self.write(f"{job.name}: {job.notebook or 'training'} · about {self.left()} left")
+    def draw(self)->None:
+        "Read the progress files and move the bar."
+        now = self.base + self.share()*sum(j.cost for j in self.running.values())
+        self.bar.n = min(self.bar.total or 0, max(self.bar.n, now))
+        self.bar.set_description_str(f"{self.left()} left · {', '.join(list(self.running))}", refresh=False)
+        self.bar.refresh()
 
-@patch
-def left(self:Board)->str: # minutes and seconds
-    "Time left: rough costs, scaled by how this machine has done so far; the first minute counts little."
-    n, elapsed = max(self.base, self.bar.n), time.time() - self.began
-    seconds = max(0., self.total - n)*(elapsed + 60)/(n + 60)
-    return f'{int(seconds//60)}:{int(seconds%60):02d}'
+    def begin(self,
+        job:Job, # the job that starts
+    )->None:
+        "Say that a job runs now, and how long the whole will still take."
+        self.running[job.name] = job
+        self.write(f"{job.name}: {job.notebook or 'training'} · about {self.left()} left")
 
-# %% ../../nbs/reproduce/jobs.ipynb #edadcc80
-@patch
-def end(self:Board,
-    job:Job, # a job that has ended
-)->None:
-    "Count a job as done."
-    self.base += self.running.pop(job.name).cost
-    if not self.running:
-        for f in self.folder.glob('*.json'): f.unlink(missing_ok=True)
-    self.draw()
+    def end(self,
+        job:Job, # a job that has ended
+    )->None:
+        "Count a job as done."
+        self.base += self.running.pop(job.name).cost
+        if not self.running:
+            for f in self.folder.glob('*.json'): f.unlink(missing_ok=True)
+        self.draw()
 
-@patch
-def write(self:Board,
-    text:str, # what a notebook printed
-)->None:
-    "Print above the bar."
-    for line in text.rstrip('\n').split('\n'):
-        if line.strip(): self.bar.write('  ' + line, file=sys.stdout)
+    def skip(self,
+        job:Job|None, # a job that will not run
+    )->None:
+        "Take a job out of what is left."
+        if job: self.total -= job.cost
 
-# %% ../../nbs/reproduce/jobs.ipynb #498b3133
-@patch
-def skip(self:Board,
-    job:Job|None, # a job that will not run
-)->None:
-    "Take a job out of what is left."
-    if job: self.total -= job.cost
+    def write(self,
+        text:str, # what a notebook printed
+    )->None:
+        "Print above the bar."
+        for line in text.rstrip('\n').split('\n'):
+            if line.strip(): self.bar.write('  ' + line, file=sys.stdout)
 
-@patch
-def flush(self:Board)->None:
-    "Pass on what was printed."
-    sys.stdout.flush()
+    def flush(self)->None:
+        "Pass on what was printed."
+        sys.stdout.flush()
 
-@patch
-def close(self:Board)->None:
-    "Stop drawing."
-    self.stop.set()
-    self.thread.join()
-    self.bar.close()
-    shutil.rmtree(self.folder, ignore_errors=True)
-    os.environ.pop('SPARSEATTNNET_PROGRESS', None)
+    def close(self)->None:
+        "Stop drawing."
+        self.stop.set()
+        self.thread.join()
+        self.bar.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.environ.pop('SPARSEATTNNET_PROGRESS', None)
 
 # %% ../../nbs/reproduce/jobs.ipynb #ef53a68b
 def artefacts_of(
@@ -214,8 +204,8 @@ def job_fingerprints(
 
 # %% ../../nbs/reproduce/jobs.ipynb #0a58fb71
 def _train(job, out, log):
-    flags = [w for n, v in job.parameters.items() for w in ([f"--{n.replace('_', '-')}"] if v is True
-        else [f"--{n.replace('_', '-')}={v}"])]
+    flag = lambda n, v: f"--{n.replace('_', '-')}" + ('' if v is True else f'={v}')
+    flags = [flag(n, v) for n, v in job.parameters.items()]
     p = subprocess.Popen([sys.executable, '-m', 'sparseattnnet.learn.run', *flags, f'--out={out}'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
     said = collections.deque(maxlen=20)
@@ -223,8 +213,8 @@ def _train(job, out, log):
         said.append(line.rstrip())
         if log and 'epoch' not in line: log.write(line)
     if code := p.wait():
-        how = f'was killed by signal {-code}' + (' (out of memory?)' if code == -9
-            else '') if code < 0 else said[-1] if said else f'ended with status {code}'
+        how = said[-1] if said else f'ended with status {code}'
+        if code < 0: how = f'was killed by signal {-code}' + (' (out of memory?)' if code == -9 else '')
         raise JobFailed(f"{job.name}: {how}")
 
 def run_job(
@@ -278,25 +268,60 @@ def next_job(
 # %% ../../nbs/reproduce/jobs.ipynb #1be163e6
 @dataclasses.dataclass
 class Queue:
-    "What `run_jobs` keeps in mind."
+    "Jobs in order: which comes next, which run, and what became of the others."
     waiting:list # jobs that have not begun
-    todo:set # names of those that are not up to date
+    todo:dict # name of a job that is not up to date -> its fingerprint
+    out:Path # folder for results
+    board:Board # shows how far they are
+    at_once:int=1 # jobs at a time
+    each:object=None # called with a job after it ended or was found done
+    running:dict=dataclasses.field(default_factory=dict) # future -> job
     ran:int=0 # how many were begun
     failed:dict=dataclasses.field(default_factory=dict) # name -> why
     held:dict=dataclasses.field(default_factory=dict) # name -> the jobs it lacks
 
-    def take(self,
-        running:list[Job], # jobs that run
-        at_once:int, # how many may
-        skip, # called with a job that will not run, or None where it was up to date
-    )->Job|None: # a job to run now, if there is one
+    def take(self)->Job|None: # a job to run now, if there is one
         "The next job; sets aside those that lack one that failed."
-        while j := next_job(self.waiting, running, at_once):
+        while j := next_job(self.waiting, list(self.running.values()), self.at_once):
             self.waiting.remove(j)
             if not (lack := [n for n in j.needs if n in self.failed or n in self.held]): return j
             self.held[j.name] = lack
-            skip(j if j.name in self.todo else None)
+            self.board.skip(j if j.name in self.todo else None)
         return None
+
+    def begin(self,
+        pool:ThreadPoolExecutor, # runs the jobs
+        job:Job, # one that `take` gave
+    )->None:
+        "Start a job in the pool, with its share of the cores, unless it is up to date."
+        if job.name in self.todo:
+            self.ran += 1
+            os.environ |= {n: str(threads_each(1 if job.alone else self.at_once)) for n in THREADS}
+            self.board.begin(job)
+            self.running[pool.submit(run_job, job, self.out, self.todo[job.name], self.board)] = job
+        elif self.each: self.each(job, False, self.board)
+
+    def end(self,
+        future, # of a job that has ended
+    )->None:
+        "Take note of what became of a job."
+        job = self.running[future]
+        try: future.result()
+        except JobFailed as e:
+            self.failed[job.name] = str(e)
+            self.board.write(f'FAILED {job.name}: {e}')
+        del self.running[future]
+        self.board.end(job)
+        if self.each and job.name not in self.failed: self.each(job, True, self.board)
+
+    def work(self,
+        pool:ThreadPoolExecutor, # runs the jobs
+    )->None:
+        "Run all jobs that can run."
+        while True:
+            while j := self.take(): self.begin(pool, j)
+            if not self.running: return
+            for f in wait(list(self.running), timeout=.5, return_when=FIRST_COMPLETED).done: self.end(f)
 
 # %% ../../nbs/reproduce/jobs.ipynb #d75b3647
 def _stop(futures, out):
@@ -322,13 +347,14 @@ def run_jobs(
     for j in jobs:
         if not j.run: check_parameters(project_root()/j.notebook, j.parameters)
     prints = job_fingerprints(jobs)
-    q = Queue(list(jobs), {j.name for j in jobs if not is_done(j, out, prints[j.name])})
+    todo = {j.name: prints[j.name] for j in jobs if not is_done(j, out, prints[j.name])}
     out.mkdir(parents=True, exist_ok=True)
-    board, futures = Board(sum(j.cost for j in jobs if j.name in q.todo), out, show), {}
+    board = Board(sum(j.cost for j in jobs if j.name in todo), out, show)
+    q = Queue(list(jobs), todo, out, board, at_once, each)
     with ThreadPoolExecutor(at_once) as pool:
-        try: _work(q, pool, futures, board, out, prints, each, at_once)
+        try: q.work(pool)
         except BaseException:
-            _stop(futures, out)
+            _stop(q.running, out)
             raise
         finally:
             board.close()
@@ -345,24 +371,3 @@ def sweep(
         and not psutil.pid_exists(int(m[1]))]
     for p in gone: p.unlink(missing_ok=True)
     return len(gone)
-
-# %% ../../nbs/reproduce/jobs.ipynb #66f78904
-def _work(q, pool, futures, board, out, prints, each, at_once):
-    while True:
-        while j := q.take(list(futures.values()), at_once, board.skip):
-            if j.name in q.todo:
-                q.ran += 1
-                os.environ |= {n: str(threads_each(1 if j.alone else at_once)) for n in THREADS}
-                board.begin(j)
-                futures[pool.submit(run_job, j, out, prints[j.name], board)] = j
-            elif each: each(j, False, board)
-        if not futures: return
-        for f in wait(list(futures), timeout=.5, return_when=FIRST_COMPLETED).done:
-            j = futures[f]
-            try: f.result()
-            except JobFailed as e:
-                q.failed[j.name] = str(e)
-                board.write(f'FAILED {j.name}: {e}')
-            del futures[f]
-            board.end(j)
-            if each and j.name not in q.failed: each(j, True, board)

@@ -19,10 +19,10 @@ from ..data.datasets import checkout, project_root
 from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn import store as ST
-from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, spec_of, train_run
+from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, profile_word, spec_of, train_run
 from .jobs import job_fingerprints, jobs_at_once, run_jobs
 from .manifest import PROFILES, jobs_of, load_manifest, published, set_jobs, split_model
-from .runner import Job, ParameterError, check_parameters, notebook_parameters
+from .runner import Job, notebook_parameters
 from ..studies.ablation import DESIGNS, SHARES, Planned, plan_arms, rough_seconds
 
 # %% ../../nbs/reproduce/main.ipynb #a9b05c6e
@@ -164,17 +164,17 @@ def parse_args(
         description='Train, evaluate and draw: the main job of the paper, in a checkout of the project. '
             '`make paper` is the same, with the options as words: make paper PROFILE=smoke DATA=cells.',
         epilog='exit codes: 0 done, 1 a job failed, 2 wrong use or bad input, 130 stopped')
-    p.add_argument('profile', nargs='?', default='quick', choices=PROFILES,
-        help='smoke is a rehearsal of a few minutes, quick (the default) trains a minute or two per model, '
-            'full is the paper: days; converged is thirty epochs on its counts')
+    p.add_argument('profile', nargs='?', default='quick', type=profile_word, help=f"{', '.join(PROFILES)}: smoke is a "
+        'rehearsal of a few minutes, quick (the default) trains a minute or two per model, converged trains '
+            'thirty epochs on as many images as the paper has: days')
     p.add_argument('--data', default='', help='a folder, CSV or npz of your own images')
     p.add_argument('--datasets', default='', help='data sets by name, comma separated: opd, holo, event, wbc, '
         'bloodmnist, pbc, folder; default the first four')
     add_flags(p, RUN_OPTIONS)
     p.add_argument('--models', default='', help='models, comma separated, e.g. sparseattnnet:corrected,resnet50@0 '
         '(seed 0 alone); default those of the manifest')
-    p.add_argument('--seeds', default='', help='seeds, comma separated; default those of the manifest: 0, in the full '
-        'profile 0 to 4')
+    p.add_argument('--seeds', default='', help='seeds, comma separated; default those of the manifest: 0, in the '
+        'profile converged 0 to 2')
     p.add_argument('--artefacts', default='', help='only these, comma separated: names in nbs/paper/manifest.toml, '
         'places in the paper (table 1, figure 9), train for the trainings alone, or all')
     p.add_argument('--study', default='', choices=('', *DESIGNS), help='train the runs of a study and draw nothing')

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 from ..data.datasets import project_root
 from ..learn import records as R
-from ..learn.store import run_predictions, run_weights, stored_runs
+from ..learn.store import load_runs, run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..package import needs
-from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, train_run
+from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, spec_set, split_set, train_run
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
@@ -137,31 +137,39 @@ def sweep_arms(
 # images that `corrected` sees, of those that `edge` sees
 FEWER = RC.SEEN['quick']['sparseattnnet']/RC.SEEN['quick']['sparseattnnet-edge']
 
+def _edge(tests, expects='no worse', passes=1., **changes):
+    return Arm('edge', tests, expects, changes, preset='edge', passes=passes)
+
+def _first(tests, expects='no worse', **changes): # of the first search: wider tokens, fewer images
+    return _edge(tests, expects, FEWER, dim=48, head_dim=24, **changes)
+
+def _again(tests, **how): # `corrected`, trained otherwise
+    return replace(ARMS['corrected'], group='edge', tests=tests, expects='no better', **how)
+
+# %% ../../nbs/studies/ablation.ipynb #82fc0d20
 def edge_arms(
 )->dict[str, Arm]: # 'edge' and its neighbours, those of the first search, two dense networks, and 'corrected'
     "The ways down to a small and fast model; against `corrected`, as far as both saw augmented images or neither did."
-    down = lambda tests, expects='no worse', passes=1., **changes: Arm('edge', tests, expects, changes, preset='edge',
-        passes=passes)
-    first = lambda tests, expects='no worse', **changes: down(tests, expects, FEWER,
-        **dict(dim=48, head_dim=24) | changes)
-    again = lambda tests, **how: replace(ARMS['corrected'], group='edge', tests=tests, expects='no better', **how)
-    return {'corrected': ARMS['corrected'], 'corrected on more images': again('more images change nothing',
-        passes=1/FEWER), 'corrected augmented': again('turned and mirrored images change nothing', augment='on'),
-        'edge': down('a quarter of the resolution, three quarters of the channels and two thirds of the token width '
-        'cost nothing'),
-        'edge augmented': replace(down('nor do they where both see turned and mirrored images'), augment='on',
-        against='corrected augmented'),
-        'edge on fewer images': down('nor do they with as many images as `corrected` sees', passes=FEWER),
-        'edge with wider tokens': down('wider tokens are not needed', 'no better', dim=48, head_dim=24),
-        'first: k 1/32': first(
-        'a quarter of the resolution, three quarters of the channels and half the pixels cost nothing', k_share=1/32),
-        'first: k 1/32 with 16 channels': first('more channels are not needed', 'no better', k_share=1/32,
-        coarse_width=16), 'first: k 1/32 with 8 channels': first('two thirds of the channels cost nothing',
-        k_share=1/32, coarse_width=8),
-        'first: k 1/16': first('more pixels are not needed', 'no better'),
-        'first: k 1/64': first('half the pixels again cost nothing', k_share=1/64),
-        'dense CNN': ARMS['dense CNN'], 'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better',
-        'no better', model='tiny_cnn')}
+    return {
+        'corrected': ARMS['corrected'],
+        'corrected on more images': _again('more images change nothing', passes=1/FEWER),
+        'corrected augmented': _again('turned and mirrored images change nothing', augment='on'),
+        'edge': _edge('a quarter of the resolution, three quarters of the channels and two thirds of the token width '
+            'cost nothing'),
+        'edge augmented': replace(_edge('nor do they where both see turned and mirrored images'), augment='on',
+            against='corrected augmented'),
+        'edge on fewer images': _edge('nor do they with as many images as `corrected` sees', passes=FEWER),
+        'edge with wider tokens': _edge('wider tokens are not needed', 'no better', dim=48, head_dim=24),
+        'first: k 1/32': _first('a quarter of the resolution, three quarters of the channels and half the pixels '
+            'cost nothing', k_share=1/32),
+        'first: k 1/32 with 16 channels': _first('more channels are not needed', 'no better', k_share=1/32,
+            coarse_width=16),
+        'first: k 1/32 with 8 channels': _first('two thirds of the channels cost nothing', k_share=1/32,
+            coarse_width=8),
+        'first: k 1/16': _first('more pixels are not needed', 'no better'),
+        'first: k 1/64': _first('half the pixels again cost nothing', k_share=1/64),
+        'dense CNN': ARMS['dense CNN'],
+        'tiny CNN': Arm('edge', 'a dense network of a tenth of the size is no better', 'no better', model='tiny_cnn')}
 
 # %% ../../nbs/studies/ablation.ipynb #7253edc6
 def choose_arms(
@@ -197,7 +205,7 @@ def arm_spec(
     arm:Arm, # what to change
     dataset:str, # a key of `DATASETS`
     seed:int, # seed of split, weights and order
-    profile:str, # smoke, quick or full
+    profile:str, # smoke, quick or converged
     share:float, # multiplies the epochs of the profile
     n_train:int, # training images
     pixels:int, # pixels of an image
@@ -220,7 +228,7 @@ def plan_arms(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[Planned]: # seed by seed, so that an interrupted study has whole pairs
@@ -246,7 +254,7 @@ def arm_specs(
     design:str='one_at_a_time', # one of `DESIGNS`
     datasets:str='opd', # keys of `DATASETS`, comma separated
     seeds:str='0', # comma separated
-    profile:str='quick', # smoke, quick or full
+    profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
 )->list[RunSpec]: # each once
@@ -325,6 +333,13 @@ def _right(record, out):
     p = run_predictions(record, record.get('folder', out))
     return dict(zip(p.ids, p.predicted == p.labels))
 
+def _both_right(pairs, out): # of each test image of each pair of records: was either right, and which image it is
+    for a, b in pairs:
+        mine, theirs = _right(a, out), _right(b, out)
+        for image, right in mine.items(): yield right, theirs[image], image
+
+
+# %% ../../nbs/studies/ablation.ipynb #fbeae633
 def compare_runs(
     a:dict[int, dict], # records of an arm by seed
     b:dict[int, dict], # records of its reference by seed
@@ -334,18 +349,17 @@ def compare_runs(
     "Arm minus reference, over the seeds that both have."
     from sparseattnnet.judge.statistics import paired_over_images, paired_over_seeds
     from sparseattnnet.judge.tables import overlap
-    seeds = sorted(a.keys() & b.keys())
-    if not seeds: return None
-    for s in seeds:
-        if a[s]['split_hash'] != b[s]['split_hash']:
-            raise ValueError(f"seed {s}: {a[s]['run_id']} and {b[s]['run_id']} were tested on different splits and "
+    pairs = [(a[s], b[s]) for s in sorted(a.keys() & b.keys())]
+    if not pairs: return None
+    for x, y in pairs:
+        if x['split_hash'] != y['split_hash']:
+            raise ValueError(f"seed {x['seed']}: {x['run_id']} and {y['run_id']} were tested on different splits and "
                 "cannot be paired")
-    acc = [[100*r[s]['test']['accuracy'] for s in seeds] for r in (a, b)]
-    right = [(x, y, i) for s in seeds for u, v in ((_right(a[s], out), _right(b[s], out)),) for i,
-        x in u.items() for y in (v[i],)]
-    images = paired_over_images(*([t[j] for t in right] for j in (0, 1)), level=level, groups=[t[2] for t in right])
-    return paired_over_seeds(*acc, level=level, overlap=overlap([(a[s], b[s]) for s in seeds])), images, [x - y for x,
-        y in zip(*acc)]
+    mine, theirs = ([100*r['test']['accuracy'] for r in records] for records in zip(*pairs))
+    right, right_too, image = map(list, zip(*_both_right(pairs, out)))
+    over_seeds = paired_over_seeds(mine, theirs, level=level, overlap=overlap(pairs))
+    over_images = paired_over_images(right, right_too, level=level, groups=image)
+    return over_seeds, over_images, [x - y for x, y in zip(mine, theirs)]
 
 # %% ../../nbs/studies/ablation.ipynb #35fc251c
 def trained_run(
@@ -372,35 +386,40 @@ def selection_specs(
         **{label: replace(base, preset='guided', changes=own(how)) for how, label in RULES.items()},
         'corrected': replace(base, preset='corrected'), 'dense CNN': replace(base, model='dense_cnn')}
 
-# %% ../../nbs/studies/ablation.ipynb #74accf88
+# %% ../../nbs/studies/ablation.ipynb #a1c3e5f7
 class SeedRuns(NamedTuple):
     "Labelled runs over seeds, with the images and splits that they share."
     images:dict # seed -> ImageSet, with its value range
     splits:dict # seed -> Split
-    records:dict # label -> seed -> record; labels without a run are left out
+    records:dict # label -> seed -> record with its `folder`; labels without a run are left out
     absent:list # 'label, seed 0', … of the runs that are not there
 
+# %% ../../nbs/studies/ablation.ipynb #74accf88
 def seed_runs(
     specs:dict[str, RunSpec], # label -> run; its seed does not matter
     seeds:str, # comma separated
     outputs:Path, # folder for results
     train:bool=True, # train what is missing; False leaves it out
     alter=None, # function (images, split) -> other images of the same names, to train on; None changes nothing
+    stores:tuple=(), # stores to look in before, where published records are enough and no weights are needed
 )->SeedRuns: # images, splits, records, and what is not there
     "The runs of a page: each label at each seed. ValueError where no run is there, or where their data differ."
     shared = lambda spec: {n: getattr(spec, n) for n in SHARED if n not in ('augment', 'device')}
     first, *rest = specs.values()
     if odd := [n for spec in rest for n, v in shared(spec).items() if v != shared(first)[n]]:
         raise ValueError(f'the runs differ in {odd[0]}: expected the same images and splits for all of them')
-    images, splits, records, absent = {}, {}, {}, []
+    images, splits, records, absent, cells = {}, {}, {}, [], spec_set(first, False)
+    known = {r['run_id']: r for place in stores for r in load_runs(place)}
     for seed in map(int, seeds.split(',')):
-        set_, splits[seed] = spec_images(replace(first, seed=seed), False)
+        set_, splits[seed] = split_set(replace(first, seed=seed), cells)
         images[seed] = alter(set_, splits[seed]) if alter else set_
         data = images[seed], splits[seed]
         for label, spec in specs.items():
             spec = replace(spec, seed=seed)
-            there = (Path(outputs)/'runs'/name_run(spec, data, lambda line: None)[0]/'record.json').is_file()
-            if there or train: records.setdefault(label, {})[seed] = train_run(spec, outputs, data=data)
+            run = name_run(spec, data, lambda line: None)[0]
+            r, there = known.get(run), (Path(outputs)/'runs'/run/'record.json').is_file()
+            if not r and (there or train): r = train_run(spec, outputs, data=data) | dict(folder=str(outputs))
+            if r: records.setdefault(label, {})[seed] = r
             else: absent.append(f'{label}, seed {seed}')
     if not records: raise ValueError(f"no run of {', '.join(specs)} is there: set train=True")
     return SeedRuns(images, splits, records, absent)
@@ -430,7 +449,7 @@ def _of_arms(planned, records):
         if p.run in records: out.setdefault((dataset_key(p.spec), p.arm), {})[p.spec.seed] = records[p.run]
     return out
 
-def _row(data, name, arm, mine, against, out, margin):
+def _row(data, name, arm, mine, against, out):
     from statistics import mean, stdev
     r, acc = list(mine.values()), [100*x['test']['accuracy'] for x in mine.values()]
     row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests,
@@ -461,8 +480,8 @@ def ablation_table(
     from sparseattnnet.judge.statistics import holm, judge
     by, rows = _of_arms(planned, records), []
     for data in dict.fromkeys(d for d, _ in by):
-        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out, margin) for n,
-            a in arms.items() if (data, n) in by]
+        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out) for n, a in arms.items()
+            if (data, n) in by]
         for row, p in zip(mine, holm([row['p'] for row in mine])):
             row['p_holm'] = p
             if row['verdict']: row['verdict'] = judge(row['verdict']._replace(p=p), margin)
@@ -485,11 +504,11 @@ def main_effects(
         cells = {n: by.get((data, n), {}) for n in grid_arms()}
         seeds = sorted(set.intersection(*(set(c) for c in cells.values())))
         for i, factor in enumerate(FACTORS if seeds else ()):
-            with_, without = ([sum(100*c[s]['test']['accuracy'] for n,
-                c in cells.items() if n[i] == sign)/(len(cells)//2) for s in seeds] for sign in '+-')
+            means = lambda sign: [sum(100*c[s]['test']['accuracy'] for n, c in cells.items() if n[i] == sign)
+                /(len(cells)//2) for s in seeds]
             same = [(cells['+-++'][s],)*2 for s in seeds]
             rows.append(dict(data=data, factor=factor,
-                comparison=paired_over_seeds(with_, without, overlap=overlap(same))))
+                comparison=paired_over_seeds(means('+'), means('-'), overlap=overlap(same))))
     for row, p in zip(rows, holm([row['comparison'].p for row in rows])):
         c = row.pop('comparison')
         row |= dict(effect=c.difference, low=c.low, high=c.high, p=c.p, p_holm=p, seeds=c.n,

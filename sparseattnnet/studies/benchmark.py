@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RIVALS', 'REFERENCES', 'COUNTERS', 'ENGINES', 'PROFILES', 'ROW_FIELDS', 'CARD_MUST', 'SPEED_VERDICTS', 'Rival',
            'build_rival', 'rival_k', 'front_changes', 'rival_counts', 'torch_engine', 'wall_timer', 'cuda_timer',
-           'time_rounds', 'median_interval', 'percentile_ms', 'summarise', 'Setting', 'cores', 'thread_counts',
-           'make_settings', 'environment_card', 'cpu_threads', 'timed_call', 'run_setting', 'benchmark',
-           'check_benchmark', 'load_benchmark', 'check_presets', 'speed_verdict', 'OneLineParser', 'whole', 'several',
-           'out_file', 'say_stopped', 'main']
+           'Rounds', 'time_rounds', 'median_interval', 'percentile_ms', 'summarise', 'Setting', 'cores',
+           'thread_counts', 'make_settings', 'environment_card', 'cpu_threads', 'timed_call', 'run_setting',
+           'benchmark', 'check_benchmark', 'load_benchmark', 'check_presets', 'speed_verdict', 'OneLineParser', 'whole',
+           'several', 'out_file', 'say_stopped', 'main']
 
 # %% ../../nbs/studies/benchmark.ipynb #1287be9f
 import argparse
@@ -30,7 +30,7 @@ from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn.baselines import ALL_BASELINES, build_baseline
 from ..judge.tables import model_label
-from ..method.printed import PAPER_BATCH, PAPER_K, PAPER_RATIOS, PAPER_TABLE2
+from ..method.printed import PAPER_BATCH, PAPER_K, PAPER_RATIOS
 from ..learn.loop import Progress
 from ..learn.run import config_for
 from ..method.complexity import count_all
@@ -158,25 +158,32 @@ def cuda_timer(
     return timer
 
 # %% ../../nbs/studies/benchmark.ipynb #67ced60e
+@dataclass(frozen=True)
+class Rounds:
+    "How often calls are timed, and in which order."
+    repeats:int # number of rounds
+    lead:int=0 # untimed calls before each timed one
+    warmup:int=1 # untimed rounds at the beginning
+    seed:int=0 # seed of the orders, and of images that are made for them
+    rest:float=0. # pause before each call, s, in which the waiting threads of the one before fall asleep
+
+    def __post_init__(self):
+        if self.repeats < 1: raise ValueError(f"repeats={self.repeats}: expected at least 1")
+
 def time_rounds(
     calls:dict, # name -> function without arguments
-    repeats:int, # number of rounds
-    lead:int=0, # untimed calls before each timed one
-    warmup:int=1, # untimed rounds at the beginning
-    seed:int=0, # seed of the orders
+    rounds:Rounds, # how often, in which order
     timer=None, # function that runs a call and returns seconds; None is `wall_timer()`
     tick=None, # called after each round
-    rest:float=0., # pause before each rival, s, in which the waiting threads of the one before fall asleep
 )->dict[str,list[float]]: # seconds of each round
     "Time all calls once a round, each round in another order."
-    if repeats < 1: raise ValueError(f"repeats={repeats}: expected at least 1")
-    timer, rng, times = timer or wall_timer(), random.Random(seed), {n: [] for n in calls}
-    for _ in range(warmup):
+    timer, rng, times = timer or wall_timer(), random.Random(rounds.seed), {n: [] for n in calls}
+    for _ in range(rounds.warmup):
         for call in calls.values(): call()
-    for _ in range(repeats):
+    for _ in range(rounds.repeats):
         for n in rng.sample(list(calls), len(calls)):
-            if rest: time.sleep(rest)
-            for _ in range(lead): calls[n]()
+            if rounds.rest: time.sleep(rounds.rest)
+            for _ in range(rounds.lead): calls[n]()
             times[n].append(timer(calls[n]))
         if tick: tick()
     return times
@@ -233,7 +240,8 @@ class Setting:
     batch:int=1 # images a call
     transfers:bool=False # the copies to and from the GPU are timed too
 
-PROFILES = {'smoke': {1: (5, 1), 8: (3, 0)}, 'quick': {1: (100, 1), 64: (7, 0)}, 'full': {1: (1000, 1), 64: (50, 0)}}
+PROFILES = {'smoke': {1: (5, 1), 8: (3, 0)}, 'quick': {1: (100, 1), 64: (7, 0)},
+    'converged': {1: (1000, 1), 64: (50, 0)}}
 
 def cores()->int:
     "The cores that this process may use."
@@ -331,50 +339,44 @@ def timed_call(
 def run_setting(
     built:dict, # name -> (rival, network, counts)
     setting:Setting, # what is the same for all
-    repeats:int, # rounds
-    lead:int=0, # untimed calls before each timed one
+    rounds:Rounds, # how often, in which order
     side:int=135, # side of the images, pixels
-    seed:int=0, # seed of images and orders
     timer=None, # function that runs a call and returns seconds; None is right for the device
     tick=None, # called after each round
 )->list[dict]: # one row a rival
     "Time all rivals under one setting."
+    timer = timer or (cuda_timer() if setting.device == 'cuda' else wall_timer())
     ks = {n: rival_k(r, m, side) for n, (r, m, _) in built.items()}
-    calls = {n: timed_call(m, ks[n], setting, side, seed) for n, (_, m, _) in built.items()}
-    with cpu_threads(setting.threads):
-        times = time_rounds(calls, repeats, lead, 2, seed,
-            timer or (cuda_timer() if setting.device == 'cuda' else wall_timer()), tick)
+    calls = {n: timed_call(m, ks[n], setting, side, rounds.seed) for n, (_, m, _) in built.items()}
+    with cpu_threads(setting.threads): times = time_rounds(calls, rounds, timer, tick)
     references = {r.model: n for n, (r, _, _) in built.items() if r.model in REFERENCES}
     return [dict(name=n, model=r.model, preset=r.preset, literal=r.literal, **asdict(setting), k=ks[n],
-        channels=m.in_channels, side=side,
-                 **summarise(times, n, setting.batch, references), **c) for n, (r, m, c) in built.items()]
+        channels=m.in_channels, side=side, **summarise(times, n, setting.batch, references), **counts)
+        for n, (r, m, counts) in built.items()]
 
 # %% ../../nbs/studies/benchmark.ipynb #aba181d6
 def benchmark(
     profile:str='quick', # a key of `PROFILES`
-    threads:str='', # as for `thread_counts`
-    engines:tuple[str, ...]=('torch',), # keys of `ENGINES`
-    devices:tuple[str, ...]=(), # 'cpu', 'cuda'; () takes what the machine has
-    batches:tuple[int, ...]=(), # batch sizes; () takes the profile's
+    settings:list|None=None, # from `make_settings`; None takes all of the profile
     rivals:tuple[Rival, ...]=RIVALS, # the networks
     side:int=135, # side of the images, pixels
-    classes:int=3, # number of classes
     seed:int=0, # seed of weights, images and orders
     timer=None, # function that runs a call and returns seconds; None is right for the device
     show:bool=True, # draw a progress bar
 )->dict: # 'profile', 'environment' and 'rows'
     "Time all rivals under all settings, and count their parameters and MACs."
-    settings = make_settings(profile, threads, engines, devices, batches)
+    settings = make_settings(profile) if settings is None else settings
     if len({r.name for r in rivals}) < len(rivals): raise ValueError("two rivals have the same name: name each once")
     card = environment_card([s for s, *_ in settings], seed)
     weight = lambda s: len(rivals)*s.batch
     progress = Progress(sum(n*weight(s) for s, n, _ in settings), title='timing', show=show)
-    built, rows = {r.name: (r, build_rival(r, classes, seed), rival_counts(r, side, classes)) for r in rivals}, []
+    built = {r.name: (r, build_rival(r, seed=seed), rival_counts(r, side)) for r in rivals}
+    rows = []
     try:
         for s, n, lead in settings:
-            rows += run_setting(built, s, n, lead, side, seed, timer, lambda: progress.tick(weight(s)))
-    finally:
-        if progress.bar: progress.bar.close()
+            rounds = Rounds(n, lead, 2, seed)
+            rows += run_setting(built, s, rounds, side, timer, lambda: progress.tick(weight(s)))
+    finally: progress.close()
     return dict(profile=profile, environment=card, rows=rows)
 
 # %% ../../nbs/studies/benchmark.ipynb #f73e9868
@@ -519,7 +521,8 @@ def main(
     a = p.parse_args(argv)
     try:
         with terminable():
-            record = benchmark(a.profile, a.threads, a.engines, a.devices, a.batches, side=a.side, seed=a.seed)
+            settings = make_settings(a.profile, a.threads, a.engines, a.devices, a.batches)
+            record = benchmark(a.profile, settings, side=a.side, seed=a.seed)
     except KeyboardInterrupt: return say_stopped()
     except ValueError as e:
         print(f"{p.prog}: error: {' '.join(str(e).split())}", file=sys.stderr)

@@ -84,7 +84,7 @@ def train_rounds(
     "Time steps in turn, then the parts of each network's step (medians, ms)."
     with B.cpu_threads(threads):
         learners = {r.name: Learner(r, batch, side) for r in rivals}
-        times = B.time_rounds({n: l.step for n, l in learners.items()}, repeats, 0, 1, timer=timer, tick=tick)
+        times = B.time_rounds({n: l.step for n, l in learners.items()}, B.Rounds(repeats), timer, tick)
         apart = {n: [taken_apart(l) for _ in range(max(1, repeats//2))] for n, l in learners.items()}
     known = {r.model: r.name for r in rivals if r.model in B.REFERENCES}
     part = lambda n: {p: 1e3*float(np.median([a[p] for a in apart[n]])) for p in PARTS}

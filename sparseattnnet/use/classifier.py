@@ -103,7 +103,7 @@ def spec_for(
     "The run that a classifier's parameters describe; ValueError for an option that does not exist or does not apply."
     free = [f.name for f in fields(RunSpec) if f.name not in (*PARAMETERS, 'folder')]
     if not isinstance(clf.options or {}, dict):
-        raise ValueError(f"options={clf.options!r}: expected a dictionary such as {{'profile': 'full'}}")
+        raise ValueError(f"options={clf.options!r}: expected a dictionary such as {{'profile': 'converged'}}")
     given = dict(clf.options or {})
     if odd := [n for n in given if n not in free]:
         raise ValueError(f"options name {odd[0]!r}: choose from {', '.join(free)}")
@@ -168,7 +168,7 @@ class SparseAttnClassifier:
         device='auto', # auto, cpu, cuda, cuda:1 …
         out=None, # folder of results that keeps the run, so that a stopped `fit` goes on; None keeps nothing
         verbose=True, # show progress
-        options=None, # further fields of `RunSpec`, such as {'profile': 'full', 'protocol': 'paper'}
+        options=None, # further fields of `RunSpec`, such as {'profile': 'converged', 'protocol': 'paper'}
     ):
         self.preset, self.epochs, self.seed, self.device = preset, epochs, seed, device
         self.out, self.verbose, self.options = out, verbose, options

@@ -8,7 +8,6 @@ __all__ = ['CELLS', 'STEPS', 'Chosen', 'Followed', 'follow', 'signed_limit', 'dr
 # %% ../../nbs/use/one_cell.ipynb #283c61cf
 from functools import lru_cache
 from typing import NamedTuple
-import numpy as np
 import torch
 from torch import Tensor
 from ..data.datasets import load_simulator
