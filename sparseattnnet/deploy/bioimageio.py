@@ -35,6 +35,7 @@ from torch.nn import functional as F
 
 TENSORRT_K, HEAP = {limits}
 
+{functions}
 class _Layer(nn.Module):
     def __init__(self, weight, bias):
         super().__init__()
@@ -48,22 +49,19 @@ class Network(nn.Module):
         for name, (shape, kind) in buffers.items():
             self.register_buffer(name, torch.zeros(shape, dtype=getattr(torch, kind)))
 
-    def forward(self, x): return _forward(self, x)[0]
+    def forward(self, x): return self.read(x)[0]
 
 '''
-_PARTS = ('_take', '_tokens', '_weights', '_select', '_sums', '_read', '_classify', '_map')
+_PARTS = '_map', '_read', '_select', '_tokens', '_weights', '_sums', '_classify' # methods of the folded network
 
 # %% ../../nbs/deploy/bioimageio.ipynb #3bb40aef
 def network_source()->str: # Python
     "The source of a folded network that needs torch alone; its class is called Network."
-    head = _HEAD.replace('{limits}', f'{E.TENSORRT_K}, {E.HEAP}')
-    of_class = [getsource(getattr(E.FoldedNet, n)) for n in _PARTS if hasattr(E.FoldedNet, n)]
-    forward = getsource(E.FoldedNet.forward)
-    body = [getsource(f) for f in (without_autocast, E.asked_pixels, E._take)] + of_class + [
-        re.sub(r'^    if not recording.*\n', '', forward, flags=re.M)]
-    text = '\n'.join(re.sub(r'^@patch\n', '', p, flags=re.M).rstrip() + '\n' for p in body)
-    text = text.replace('def forward(', 'def _forward(').replace('self:FoldedNet', 'self:Network')
-    return head + text + '\n' + '\n'.join(f'Network.{n} = {n}' for n in _PARTS[1:]) + '\n'
+    functions = ''.join(getsource(f) + '\n' for f in (without_autocast, E.asked_pixels, E._take))
+    head = _HEAD.replace('{limits}', f'{E.TENSORRT_K}, {E.HEAP}').replace('{functions}', functions)
+    read = getsource(E.FoldedNet.forward).replace('def forward(', 'def read(')
+    read = re.sub(r'^ *if not recording.*\n', '', read, flags=re.M)
+    return head + '\n'.join([read, *(getsource(getattr(E.FoldedNet, n)) for n in _PARTS)])
 
 def network_arguments(
     net:E.FoldedNet, # a folded network

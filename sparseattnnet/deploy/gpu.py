@@ -394,101 +394,91 @@ class FusedNet(FoldedNet):
         self._lay_coarse()
         self._lay_rest()
 
-# %% ../../nbs/deploy/gpu.ipynb #68e63b78
-@patch
-def _lay_coarse(self:FusedNet): # weights as the kernels read them, and the shape of each layer
-    self.shapes, h, w = [], self.H, self.W
-    for n, (p, stride, groups) in enumerate(self.how):
-        a, b = _whole(self.layers[n].weight.detach(), groups), self.layers[n].bias.detach()
-        (size, C), D = (a.shape[2], a.shape[1] if n == 0 else round_power(a.shape[1])), round_power(len(a))
-        a = _filled(a.permute(2, 3, 1, 0).reshape(size*size, *a.shape[1::-1]), size*size, C, D)
-        self.register_buffer(f'weight_{n}', a if n == 0 else a.to(self.maps))
-        self.register_buffer(f'bias_{n}', _filled(b, D))
-        h, w = (h - 1)//stride + 1, (w - 1)//stride + 1
-        self.shapes.append((size, stride, C, D, h, w))
+    def forward(self,
+        x:Tensor, # float32 (B, C, H, W) in [0, 1]
+    )->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), ascending; (B, 0) without a fine branch
+        "Logits of a batch, and the pixels they were read from; ValueError for images of another shape, type or place."
+        c, B, (D, high, wide) = self.config, len(x), self.shapes[-2][3:]
+        self._check(x)
+        x, scores, hist = x.contiguous(), x.new_empty((B, self.H*self.W)), _counts(B, x.device)
+        features, sums = self._coarse(x, scores, hist)
+        if c.use_fine: idx, state = self._fine(x, features, scores, hist)
+        else: idx, state = hist.new_zeros((B, 0), dtype=torch.int64), scores
+        logits, groups = x.new_empty((B, len(self.out))), state.shape[1] if c.use_fine else 1
+        _end[(B,)](state, sums, *((self.base, self.ask) if c.use_fine else (scores, scores)), self.to_hidden,
+            self.hidden_at, self.to_skip, self.last, self.last_at, logits,
+            self.eps, self.k, groups, sums.shape[1], high*wide, len(self.out), FINE=c.use_fine, COARSE=c.use_coarse,
+            D=self.width if c.use_fine else 16, C=D, U=len(self.hidden_at), K=len(self.last_at), G=8, num_warps=16)
+        return logits, idx
 
-# %% ../../nbs/deploy/gpu.ipynb #31ca206e
-@patch
-def _lay_rest(self:FusedNet):
-    c, C, parts = self.config, self.shapes[-1][2], []
-    if c.use_fine:
-        D = self.width = round_power(max(len(self.w1), len(self.w2)))
-        self.planes = 1 if c.tokens == 'gray' else c.channels
-        front = 2 + self.planes + 4*bool(c.pos_dim)
-        self.front = round_power(front)
-        places = [self.xy, torch.zeros(len(self.xy), self.planes), self.waves] if c.pos_dim else [self.xy]
-        first = [_filled(self.w1.T[:front], self.front, D)] + [_filled(self.w1.T[front:], C, D)]*c.enrich
-        parts = [(0, len(self.w1), D), (len(self.w1), len(self.w1) + 2, 2)]
-        for n, a in dict(places=torch.cat(places, 1).contiguous(), p1=torch.cat(first).to(self.maps),
-            c1=_filled(self.b1, D), p2=_filled(self.w2.T, D, D).to(self.maps), c2=_filled(self.b2, D),
-            base=_filled(self.at_cls, D), ask=_filled(self.query, D)).items(): self.register_buffer(n, a)
-    if c.use_coarse: parts.append((len(self.hidden) - self.layers[-1].weight.shape[1], len(self.hidden), C))
-    U, K = round_power(self.hidden.shape[1]), round_power(len(self.out))
-    rows = lambda a, m: torch.cat([_filled(a[i:j], n, m) for i, j, n in parts])
-    for n, a in dict(to_hidden=rows(self.hidden, U), to_skip=rows(self.skip.T, K),
-        hidden_at=_filled(self.hidden_bias, U), last=_filled(self.out.T, U, K),
-        last_at=_filled(self.out_bias, K)).items(): self.register_buffer(n, a)
+    def _check(self, x): # a kernel would read whatever lies there
+        want = self.config.channels, self.H, self.W
+        if x.ndim != 4 or tuple(x.shape[1:]) != want or x.dtype != torch.float32:
+            raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected float32 (B, "
+                f"{', '.join(map(str, want))})")
+        if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1':
+            raise ValueError(f"images on {x.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or "
+                "set TRITON_INTERPRET=1 to try the kernels slowly")
+        if len(x)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31:
+            raise ValueError(f"batch of {len(x)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a "
+                "map; split the batch")
+        check_images(x, values=True) # not while a graph is captured
 
-# %% ../../nbs/deploy/gpu.ipynb #11c9b7e4
-@patch
-def _coarse(self:FusedNet, x, scores, hist): # last map, sums of its tiles
-    maps, (C, h, w), B, m = x, x.shape[1:], len(x), len(self.how) - 1
-    for n, (size, stride, C, D, high, wide) in enumerate(self.shapes[:m]):
-        last, P = n == m - 1, 128 if B*high*wide > 2**15 else 64
-        out, tiles = torch.empty((B, high*wide, D), dtype=self.maps, device=x.device), -(-high*wide//P)
-        sums = x.new_empty((B, tiles, D)) if last and self.config.use_coarse else scores
-        _conv[(B, tiles)](maps, getattr(self, f'weight_{n}'), getattr(self, f'bias_{n}'), out, sums, hist,
-            getattr(self, f'weight_{m}'), getattr(self, f'bias_{m}'), scores,
-            h, w, high, wide, self.H, self.W, FIRST=n == 0, LAST=last, MEAN=last and self.config.use_coarse,
-            RELU=self.relu, SIZE=size, STRIDE=stride, CELL=self.cell,
-            P=P, C=C, D=D, S=self.shapes[m][3], PRECISION=self.precision)
-        maps, h, w = out, high, wide
-    return maps, sums
+    def _coarse(self, x, scores, hist): # last map, sums of its tiles
+        maps, (C, h, w), B, m = x, x.shape[1:], len(x), len(self.how) - 1
+        for n, (size, stride, C, D, high, wide) in enumerate(self.shapes[:m]):
+            last, P = n == m - 1, 128 if B*high*wide > 2**15 else 64
+            out, tiles = torch.empty((B, high*wide, D), dtype=self.maps, device=x.device), -(-high*wide//P)
+            sums = x.new_empty((B, tiles, D)) if last and self.config.use_coarse else scores
+            of = lambda i: (getattr(self, f'weight_{i}'), getattr(self, f'bias_{i}'))
+            _conv[(B, tiles)](maps, *of(n), out, sums, hist, *of(m), scores,
+                h, w, high, wide, self.H, self.W, FIRST=n == 0, LAST=last, MEAN=last and self.config.use_coarse,
+                RELU=self.relu, SIZE=size, STRIDE=stride, CELL=self.cell,
+                P=P, C=C, D=D, S=self.shapes[m][3], PRECISION=self.precision)
+            maps, h, w = out, high, wide
+        return maps, sums
 
-@patch
-def _fine(self:FusedNet, x, features, scores, hist): # pixels, state of the attention
-    c, (D, high, wide), n, B = self.config, self.shapes[-2][3:], self.H*self.W, len(x)
-    idx = select(scores.sigmoid() if c.select_on == 'attention' else scores, self.k, hist)
-    planes = x if self.planes == c.channels else (x*self.luma).sum(1, keepdim=True)
-    state = x.new_empty((B, 4 if B >= 32 else 8, self.width + 4, self.width))
-    _read[state.shape[:2]](idx, planes, features, scores, self.places, self.p1, self.c1, self.p2, self.c2, state,
-        self.k, n, self.W, high*wide, wide,
-        PLACES=self.places.shape[1], CHANNELS=self.planes, GATE=c.gate, ENRICH=c.enrich, CELL=self.cell, T=self.tokens,
-        I=self.front, D=self.width, C=D, PRECISION=self.precision)
-    return idx, state
+    def _fine(self, x, features, scores, hist): # pixels, state of the attention
+        c, (D, high, wide), n, B = self.config, self.shapes[-2][3:], self.H*self.W, len(x)
+        idx = select(scores.sigmoid() if c.select_on == 'attention' else scores, self.k, hist)
+        planes = x if self.planes == c.channels else (x*self.luma).sum(1, keepdim=True)
+        state = x.new_empty((B, 4 if B >= 32 else 8, self.width + 4, self.width))
+        _read[state.shape[:2]](idx, planes, features, scores, self.places, self.p1, self.c1, self.p2, self.c2, state,
+            self.k, n, self.W, high*wide, wide,
+            PLACES=self.places.shape[1], CHANNELS=self.planes, GATE=c.gate, ENRICH=c.enrich, CELL=self.cell,
+            T=self.tokens, I=self.front, D=self.width, C=D, PRECISION=self.precision)
+        return idx, state
 
-# %% ../../nbs/deploy/gpu.ipynb #4bb168d6
-@patch
-def _check(self:FusedNet, x): # a kernel would read whatever lies there
-    want = self.config.channels, self.H, self.W
-    if x.ndim != 4 or tuple(x.shape[1:]) != want or x.dtype != torch.float32:
-        raise ValueError(f"images of shape {tuple(x.shape)} and type {x.dtype}: expected float32 (B, "
-            f"{', '.join(map(str, want))})")
-    if not x.is_cuda and os.environ.get('TRITON_INTERPRET') != '1':
-        raise ValueError(f"images on {x.device}: expected a GPU; elsewhere use FoldedNet or the fast engine, or set "
-            "TRITON_INTERPRET=1 to try the kernels slowly")
-    if len(x)*max(self.H*self.W*self.config.channels, *(h*w*d for *_, d, h, w in self.shapes[:-1])) >= 2**31:
-        raise ValueError(f"batch of {len(x)} images of {self.H}×{self.W}: expected fewer than 2^31 numbers in a map; "
-            "split the batch")
-    check_images(x, values=True) # not while a graph is captured
+    def _lay_coarse(self): # weights as the kernels read them, and the shape of each layer
+        self.shapes, h, w = [], self.H, self.W
+        for n, (p, stride, groups) in enumerate(self.how):
+            a, b = _whole(self.layers[n].weight.detach(), groups), self.layers[n].bias.detach()
+            (size, C), D = (a.shape[2], a.shape[1] if n == 0 else round_power(a.shape[1])), round_power(len(a))
+            a = _filled(a.permute(2, 3, 1, 0).reshape(size*size, *a.shape[1::-1]), size*size, C, D)
+            self.register_buffer(f'weight_{n}', a if n == 0 else a.to(self.maps))
+            self.register_buffer(f'bias_{n}', _filled(b, D))
+            h, w = (h - 1)//stride + 1, (w - 1)//stride + 1
+            self.shapes.append((size, stride, C, D, h, w))
 
-@patch
-def forward(self:FusedNet,
-    x:Tensor, # float32 (B, C, H, W) in [0, 1]
-)->tuple[Tensor, Tensor]: # logits (B, classes), selected pixels (B, k), ascending; (B, 0) without a fine branch
-    "Logits of a batch, and the pixels they were read from; ValueError for images of another shape, type or place."
-    c, B, (D, high, wide) = self.config, len(x), self.shapes[-2][3:]
-    self._check(x)
-    x, scores, hist = x.contiguous(), x.new_empty((B, self.H*self.W)), _counts(B, x.device)
-    features, sums = self._coarse(x, scores, hist)
-    idx, state = self._fine(x, features, scores, hist) if c.use_fine else (hist.new_zeros((B, 0), dtype=torch.int64),
-        scores)
-    logits, groups = x.new_empty((B, len(self.out))), state.shape[1] if c.use_fine else 1
-    _end[(B,)](state, sums, *((self.base, self.ask) if c.use_fine else (scores, scores)), self.to_hidden,
-        self.hidden_at, self.to_skip, self.last, self.last_at, logits,
-        self.eps, self.k, groups, sums.shape[1], high*wide, len(self.out), FINE=c.use_fine, COARSE=c.use_coarse,
-        D=self.width if c.use_fine else 16, C=D, U=len(self.hidden_at), K=len(self.last_at), G=8, num_warps=16)
-    return logits, idx
+    def _lay_rest(self):
+        c, C, parts = self.config, self.shapes[-1][2], []
+        if c.use_fine:
+            D = self.width = round_power(max(len(self.w1), len(self.w2)))
+            self.planes = 1 if c.tokens == 'gray' else c.channels
+            front = 2 + self.planes + 4*bool(c.pos_dim)
+            self.front = round_power(front)
+            places = [self.xy, torch.zeros(len(self.xy), self.planes), self.waves] if c.pos_dim else [self.xy]
+            first = [_filled(self.w1.T[:front], self.front, D)] + [_filled(self.w1.T[front:], C, D)]*c.enrich
+            parts = [(0, len(self.w1), D), (len(self.w1), len(self.w1) + 2, 2)]
+            for n, a in dict(places=torch.cat(places, 1).contiguous(), p1=torch.cat(first).to(self.maps),
+                c1=_filled(self.b1, D), p2=_filled(self.w2.T, D, D).to(self.maps), c2=_filled(self.b2, D),
+                base=_filled(self.at_cls, D), ask=_filled(self.query, D)).items(): self.register_buffer(n, a)
+        if c.use_coarse: parts.append((len(self.hidden) - self.layers[-1].weight.shape[1], len(self.hidden), C))
+        U, K = round_power(self.hidden.shape[1]), round_power(len(self.out))
+        rows = lambda a, m: torch.cat([_filled(a[i:j], n, m) for i, j, n in parts])
+        for n, a in dict(to_hidden=rows(self.hidden, U), to_skip=rows(self.skip.T, K),
+            hidden_at=_filled(self.hidden_bias, U), last=_filled(self.out.T, U, K),
+            last_at=_filled(self.out_bias, K)).items(): self.register_buffer(n, a)
 
 # %% ../../nbs/deploy/gpu.ipynb #e31f6a84
 def _in_order(a, b, total): # total + a @ b, every row in the same order
