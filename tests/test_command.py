@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def cells(tmp_path_factory):
 @pytest.fixture(scope='module')
 def run(cells, tmp_path_factory):
     out = tmp_path_factory.mktemp('out')
-    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(out)]) == 0
+    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(out)]) == 0
     folder, = (out/'runs').iterdir()
     return folder
 
@@ -69,7 +70,7 @@ def test_a_new_field_of_a_run_would_be_a_flag():
 
 def test_train_says_five_lines_and_goes_nowhere_twice(cells, run, capsys):
     before = (run/'record.json').stat().st_mtime_ns
-    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(run.parents[1])]) == 0
+    assert main(['train', str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(run.parents[1])]) == 0
     lines = capsys.readouterr().out.splitlines()
     r = json.loads((run/'record.json').read_text())
     assert len(lines) == 5 and (run/'record.json').stat().st_mtime_ns == before
@@ -80,7 +81,7 @@ def test_train_says_five_lines_and_goes_nowhere_twice(cells, run, capsys):
 
 
 def test_json_is_one_document_and_the_rest_is_elsewhere(cells, run, capsys, tmp_path):
-    base = [str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--out', str(run.parents[1])]
+    base = [str(cells), '--epochs', '2', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(run.parents[1])]
     for argv, status in ((['train', *base], 0), (['predict', run.name, str(cells), '-o', str(tmp_path/'p.csv'), '--out', str(run.parents[1])], 0), (['train', 'nowhere'], 2),
                          (['train', *base, '--epoch', '3'], 2), (['tarin'], 2), ([], 2), (['train'], 2), (['predict', run.name, str(cells)], 2), (['predict', str(run), str(cells), '-o', str(tmp_path)], 2)):
         assert main([*argv, '--json']) == status
@@ -211,16 +212,41 @@ def test_the_library_s_errors_name_flags(cells, tmp_path, capsys):
     assert 'pass --on-bad skip to leave them out' in err and 'on_bad' not in err
 
 
+@pytest.mark.parametrize('extra, said', [(['--group-pattern', '('], "--group-pattern '(' is no regular expression"),
+    (['--channels', '9'], '--channels 9: expected auto'), (['--drop', 'tiny'], '--drop tiny: '), (['--drop', 'small'], 'after --drop small: to classify'),
+    (['--only', 'small/*', '--drop', 'huge'], '--drop huge: '), (['--size', '3'], '--size 3: expected a whole number'), (['--labels-csv', 'none.csv'], '--labels-csv none.csv does not exist'),
+    (['--group-column', 'donor'], "--group-column donor: 'cells' has no table"), (['--pixel-um', '-1'], '--pixel-um -1.0: expected')])
+@pytest.mark.parametrize('word', ['inspect', 'train'])
+def test_slips_of_reading_name_the_flag(word, extra, said, cells, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([word, str(cells), *extra]) == 2
+    err = ''.join(capsys.readouterr())
+    assert said in err and 'Traceback' not in err and not re.search(r'(?<![\w-])[a-z_]+=', err), err
+
+
+def test_what_is_said_beside_the_answer_names_flags_and_python_keeps_its_own(cells, tmp_path, capsys):
+    import shutil
+    from sparseattnnet.data.images import read_images
+    shutil.copytree(cells, tmp_path/'cells')
+    for i in range(3): Image.fromarray(np.random.default_rng(i).integers(0, 255, (90, 90), np.uint8)).save(tmp_path/f'cells/small/wide{i}.png')
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (16, 16, 4), np.uint8), 'RGBA').convert('LA').save(tmp_path/'cells/small/clear.png')
+    assert main(['inspect', str(tmp_path/'cells'), '-o', str(tmp_path/'look.html'), '--json']) == 0
+    text = ''.join(capsys.readouterr()) + (tmp_path/'look.html').read_text()
+    assert '--size resizes all' in text and "in Python, ground='black'" in text and 'size=' not in text
+    read_images(tmp_path/'cells', on_bad='skip', progress=False)
+    assert 'size= resizes all' in ''.join(capsys.readouterr())
+
+
 def test_results_in_the_folder_of_the_cells_are_no_class(cells, tmp_path, monkeypatch, capsys):
     for f in cells.rglob('*.png'): (tmp_path/f.parent.name).mkdir(exist_ok=True), (tmp_path/f.parent.name/f.name).write_bytes(f.read_bytes())
     monkeypatch.chdir(tmp_path)
-    for seed in ('0', '1'): assert main(['train', '.', '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--seed', seed]) == 0
+    for seed in ('0', '1'): assert main(['train', '.', '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--seed', seed]) == 0
     assert len(list(tmp_path.glob('outputs/runs/*/record.json'))) == 2
     assert 'results of earlier runs: 1 (outputs)' in ''.join(capsys.readouterr())
 
 
 def test_train_starts_from_another_run(cells, run, tmp_path, capsys):
-    flags = ['--epochs', '1', '--device', 'cpu', '--out', str(run.parents[1]), '--json']
+    flags = ['--epochs', '1', '--device', 'cpu', '--folds', '0', '--out', str(run.parents[1]), '--json']
     assert main(['train', str(cells), '--start-from', run.name[:30], *flags]) == 0  # the preset comes with it
     first = json.loads(capsys.readouterr().out)
     assert first['run_id'] != run.name
@@ -245,4 +271,4 @@ def test_inspect_says_the_training_that_does_not_stop(cells, tmp_path, capsys, m
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "Next: sparseattnnet train 'my cells' --on-bad skip --too-few train (with --size 16 in the place of --on-bad skip, 3 images more)"
     words = shlex.split(last.split(' (')[0])[2:]
-    assert main([*words, '--epochs', '1', '--preset', 'edge', '--out', 'out']) == 0
+    assert main([*words, '--epochs', '1', '--preset', 'edge', '--folds', '0', '--out', 'out']) == 0

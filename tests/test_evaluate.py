@@ -36,7 +36,7 @@ def cells(tmp_path_factory): return discs(tmp_path_factory.mktemp('lab')/'<b>cel
 @pytest.fixture(scope='module')
 def run(cells, tmp_path_factory):
     out = tmp_path_factory.mktemp('out')
-    assert main(['train', str(cells), '--epochs', '4', '--preset', 'edge', '--device', 'cpu', '--out', str(out)]) == 0
+    assert main(['train', str(cells), '--epochs', '4', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(out)]) == 0
     return next((out/'runs').iterdir())
 
 
@@ -60,6 +60,65 @@ def test_without_images_it_says_less_and_how_to_get_more(run, tmp_path, capsys):
     assert 'no groups are known' in said and 'With the images it says more' in said
     found = read_json(tmp_path/'r.json')
     assert 'abstention' not in found and 'sweep' not in found and 'temperature' not in found['calibration']
+
+
+def test_the_table_of_the_training_is_found_again_or_given(tmp_path, capsys):
+    root = discs(tmp_path/'cells', 60)
+    (root/'meta').mkdir()
+    rows = (root/'labels.csv').read_text().replace('path,label,donor', 'path,label,patient')
+    (root/'meta'/'reading 2.csv').write_text(rows)
+    (root/'labels.csv').write_text('path,label,donor\n')  # a table that would be found by itself, and says something else
+    flags = ['--labels-csv', 'meta/reading 2.csv', '--group-column', 'patient', '--only', '*[0-8].png']
+    how = ['--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--folds', '0']
+    assert main(['train', str(root), *flags, *how, '--out', str(tmp_path/'out')]) == 0
+    run, = (tmp_path/'out'/'runs').iterdir()
+    assert read_json(run/'record.json')['spec']['labels_csv'] == 'meta/reading 2.csv'
+    judged = lambda *more: (main(['evaluate', str(run), str(root), '-o', str(tmp_path/'r.html'), *more]), read_json(tmp_path/'r.json'), capsys.readouterr())
+    code, found, _ = judged()
+    assert code == 0 and found['foreign'] == '' and found['groups']
+    shutil.copy(root/'meta'/'reading 2.csv', tmp_path/'elsewhere.csv')
+    code, found, _ = judged('--labels-csv', str(tmp_path/'elsewhere.csv'))
+    assert code == 0 and found['foreign'] == '' and found['images'] == read_json(run/'record.json')['test']['n']
+    code, found, _ = judged('--only', '*[89].png')  # other images of the folder
+    assert code == 0 and found['foreign'] == 'cells' and found['images'] == 12
+    code, _, said = judged('--group-column', 'cell')
+    assert code == 2 and '--group-column cell' in said.err
+    assert main(['evaluate', str(run), '--only', 'x*']) == 2 and 'no FOLDER' in capsys.readouterr().err
+
+
+EVIL = ("=cmd|' /C calc'!A0", '<img src=x onerror=alert(1)>', '@SUM(1+1)*cmd', '"quoted", \'both\'', '🧫 \u202egnp.exe', 'x'*180)
+
+
+def test_evil_names_stay_readable_text_in_reports_and_tables(tmp_path, capsys):
+    import csv
+    rng, root = np.random.default_rng(0), tmp_path/"=<b>'lab' 🔬"
+    root.mkdir()
+    lines = [('path', 'label', '=HYPERLINK("x")', 'note')]
+    for i in range(72):
+        x = rng.random((16, 16))*60
+        x[2 + i % 6:5 + i % 6, 3:9] += 150
+        file = f"{EVIL[i % 6][:20].replace('/', '')}\u202e{i}.png"
+        Image.fromarray(x.astype(np.uint8)).save(root/file)
+        lines.append((file, EVIL[i % 6], '=1+1', '-3.5'))
+    with open(root/'labels.csv', 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows(lines)
+    assert main(['inspect', str(root), '-o', str(tmp_path/'look.html')]) == 0
+    assert main(['train', str(root), '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(tmp_path/'out')]) == 0
+    run, = (tmp_path/'out'/'runs').iterdir()
+    assert main(['evaluate', str(run), str(root), '-o', str(tmp_path/'r.html')]) == 0
+    for page in ('look.html', 'r.html'):
+        html = (tmp_path/page).read_text(encoding='utf-8')
+        assert '<img src=x' not in html and '&lt;img src=x onerror=alert(1)&gt;' in html and '<b>' not in html.replace('<b>', '', html.count('class="fact'))
+        assert '\u202e' not in html and '🧫' in html
+    assert main(['predict', str(run), str(root), '-o', str(tmp_path/'p.csv'), '--abstain-below', '.01']) == 0
+    rows = list(csv.reader(open(tmp_path/'p.csv', newline='', encoding='utf-8')))
+    assert len(rows) == 73 and not [c for r in rows for c in r if re.match(r"[=@]|[+-].*[(|!=]", c)]
+    at = rows[0].index("'=HYPERLINK(\"x\")")
+    assert {r[at] for r in rows[1:]} == {"'=1+1"} and {r[at + 1] for r in rows[1:]} == {'-3.5'}
+    for name in ('predictions.csv', 'validation.csv'):
+        assert not re.search(r'(?m)^"?[=@]|,"?[=@]', (run/name).read_text(encoding='utf-8'))
+    from sparseattnnet.learn.records import load_predictions
+    p = load_predictions(run/'predictions.csv')
+    assert set(p.class_names) == set(read_json(run/'record.json')['class_names']) and set(p.ids) <= {r[0] for r in lines}
 
 
 def test_another_folder_is_a_new_test_and_is_said(run, tmp_path, capsys):

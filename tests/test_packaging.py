@@ -32,7 +32,7 @@ def names(requirements): return {re.match(r'[\w.-]+', r)[0].lower() for r in req
 
 CORE = names(PROJECT['dependencies'])
 EXTRAS = {n: names(r) for n, r in PROJECT['optional-dependencies'].items()}
-BROUGHT = ('fast', 'export', 'paper', 'pretrained', 'dev')  # by requirements.txt
+BROUGHT = ('fast', 'export', 'paper', 'pretrained', 'rtdc', 'dev')  # by requirements.txt
 
 
 def listed(package):
@@ -143,7 +143,8 @@ def test_the_wheel_holds_the_package_and_its_types(tmp_path):
     assert made.returncode == 0, made.stderr
     with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as z:
         held, about = set(z.namelist()), z.read(next(n for n in z.namelist() if n.endswith('METADATA'))).decode()
-    assert {*(f'{m}.py' for m in MODULES), 'sparseattnnet/py.typed'} <= held
+    assert {*(f'{m}.py' for m in MODULES), 'sparseattnnet/py.typed',
+            *(f'sparseattnnet/starts/pbc/{n}' for n in ('model.safetensors', 'model.json', 'README.md'))} <= held
     assert set(re.findall(r'^Provides-Extra: (\S+)', about, re.M)) == set(EXTRAS)
     core = [r for r in re.findall(r'^Requires-Dist: (.+)', about, re.M) if 'extra ==' not in r]
     assert names(core) == CORE

@@ -77,7 +77,7 @@ def test_the_command_judges_with_all_images(cells, tmp_path, capsys):
     said = capsys.readouterr()
     found = json.loads(said.out)['cross_validation']
     assert (found['images'], found['groups'], len(found['runs'])) == (48, 12, 6) and found['curve']['advice']
-    assert 'Ctrl-C stops it' in said.err
+    assert 'Ctrl-C stops it and keeps the run' in said.err
     run, = (tmp_path/'runs').iterdir()  # the folds lie elsewhere, and hide no run
     assert json.loads((run/'folds.json').read_text()) == found
     times = {p: p.stat().st_mtime_ns for p in (tmp_path/'folds/runs').glob('*/record.json')}
@@ -87,13 +87,31 @@ def test_the_command_judges_with_all_images(cells, tmp_path, capsys):
     assert times == {p: p.stat().st_mtime_ns for p in (tmp_path/'folds/runs').glob('*/record.json')}
 
 
-def test_a_small_set_is_told_of_folds(cells, tmp_path, capsys):
-    assert main(['train', str(cells), *HOW, '--out', str(tmp_path)]) == 0
+def test_a_small_set_is_judged_with_all_images_unless_one_says_no(cells, tmp_path, capsys):
+    call = ['train', str(cells), *HOW, '--out', str(tmp_path)]
+    assert main([*call, '--folds', '0']) == 0
+    alone = capsys.readouterr()
+    assert len(alone.out.splitlines()) == 5 and 'folds' not in alone.err
+    assert main(call) == 0
     said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 5 and 'With --folds 5 all of them do' in said.err
+    lines = said.out.splitlines()
+    assert lines[:5] == alone.out.splitlines() and lines[5].startswith('Cross-validation, 5 folds 2 times') and len(lines) == 7
+    assert 'in 5 folds, 2 times: about' in said.err and 'Ctrl-C stops it and keeps the run' in said.err and '--folds 0 leaves it out' in said.err
+    assert main([*call, '--profile', 'smoke']) == 0 and len(capsys.readouterr().out.splitlines()) == 5  # a rehearsal
 
 
-@pytest.mark.parametrize('slip', [['--folds', '1'], ['--folds', '-2'], ['--curve'], ['--repeats', '3'], ['--folds', '3', '--repeats', '0']])
+def test_a_small_set_with_too_few_groups_is_trained_and_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        place = tmp_path/'cells'/'ab'[i % 2]/f'slide{i % 4}'
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).save(place/f'{i}.png')
+    assert main(['train', str(tmp_path/'cells'), *HOW, '--protocol', 'random', '--group-pattern', r'(slide\d)', '--out', str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 5 and 'too few groups for folds' in said.err
+
+
+@pytest.mark.parametrize('slip', [['--folds', '1'], ['--folds', '-2'], ['--folds', '0', '--curve'], ['--repeats', '0'], ['--folds', '3', '--repeats', '0']])
 def test_slips_end_before_any_training(cells, tmp_path, slip, capsys):
     assert main(['train', str(cells), '--out', str(tmp_path), *slip]) == 2
     assert 'expected 2 folds or more' in capsys.readouterr().err and not (tmp_path/'runs').exists()
@@ -125,3 +143,22 @@ def test_advice_follows_the_last_step():
 def test_progress_in_a_log_file_is_lines(cells, tmp_path):
     p = subprocess.run([sys.executable, '-m', 'sparseattnnet.learn.run', '--dataset', 'folder', '--folder', str(cells), *HOW, '--out', str(tmp_path)], env=HOME, capture_output=True, text=True)
     assert p.returncode == 0 and 'epoch 1/1' in p.stdout and 'img/s' not in p.stderr and '\r' not in p.stderr
+
+
+def test_the_checkpoint_to_start_from_comes_with_the_package(tmp_path, capsys):
+    from sparseattnnet.learn.records import read_json, sha256_file
+    from sparseattnnet.use.trained import STARTS, load
+    card = read_json(STARTS/'pbc'/'model.json')
+    about = (STARTS/'pbc'/'README.md').read_text(encoding='utf-8')
+    assert card['sha256'] == sha256_file(STARTS/'pbc'/'model.safetensors') and not card['simulated'] and card['run_id'] in about
+    assert 'CC BY 4.0' in about and 'Acevedo' in about and (STARTS/'pbc'/'model.safetensors').stat().st_size < 200_000
+    assert load('pbc').class_names == tuple(card['class_names'])
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        (tmp_path/'cells'/'ab'[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(tmp_path/'cells'/'ab'[i % 2]/f'{i}.png')
+    call = ['train', str(tmp_path/'cells'), '--epochs', '1', '--device', 'cpu', '--out', str(tmp_path), '--folds', '0', '--json']
+    assert main([*call, '--start-from', 'pbc']) == 0
+    run = tmp_path/'runs'/json.loads(capsys.readouterr().out)['run_id']
+    assert read_json(run/'record.json')['config']['start'] == card['sha256'] and read_json(run/'record.json')['preset'] == 'guided'
+    assert main([*call, '--start-from', 'pbx']) == 2 and '--start-from pbx' in json.loads(capsys.readouterr().out)['error']

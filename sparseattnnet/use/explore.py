@@ -11,7 +11,7 @@ from pathlib import Path
 import csv
 import numpy as np
 from ..data.images import ImageSet
-from ..learn.records import atomic_path
+from ..learn.records import atomic_path, inert_cell, live_cell
 from ..package import needs
 from . import trained as T
 from .evaluate import Case, confident_mistakes
@@ -152,7 +152,7 @@ class Review:
             with open(self.path, newline='', encoding='utf-8') as f: head, *rows = list(csv.reader(f)) or [[]]
             if head != _COLUMNS: raise ValueError(f"{self.path.name} holds the columns {', '.join(head[:4])} …, and is "
                 "no table of marks: give another name, so that it stays as it is")
-            self.marks = {r[0]: r for r in rows}
+            self.marks = {(r := [*map(live_cell, row)])[0]: r for row in rows}
 
     def step(self,
         n:int=1, # how many mistakes onwards; negative goes back
@@ -182,7 +182,8 @@ class Review:
         if what: self.marks[a['id']] = [a['id'], a['label'], a['verdict'], f"{a['confidence']:.6g}", what, should_be,
             self.case.model.card['sha256']]
         with atomic_path(self.path) as part, open(part, 'w', newline='', encoding='utf-8') as f:
-            csv.writer(f, lineterminator='\n').writerows([_COLUMNS, *self.marks.values()])
+            shown = [[*map(inert_cell, r)] for r in self.marks.values()]
+            csv.writer(f, lineterminator='\n').writerows([_COLUMNS, *shown])
         return self.path
 
 # %% ../../nbs/use/explore.ipynb #2bfa8bdd

@@ -9,6 +9,7 @@ __all__ = ['STYLE', 'TEMPLATE', 'Table', 'Picture', 'Section', 'picture_uri', 'f
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
+import re
 from typing import NamedTuple
 import numpy as np
 from ..learn.records import atomic_path
@@ -82,7 +83,7 @@ table { border-collapse: collapse; font-size: .9rem; margin: .4rem 0; font-varia
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
 td { white-space: nowrap }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: break-word; max-width: 22rem }
-th { color: var(--soft); font-weight: 600 } figure { margin: 0 }
+th { color: var(--soft); font-weight: 600; overflow-wrap: anywhere; min-width: 4rem } figure { margin: 0 }
 .wide { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem }
 .wide img { width: 100%; max-width: 30rem; height: auto }
 .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .8rem; margin: .6rem 0 }
@@ -130,12 +131,17 @@ class Page(NamedTuple):
     mark:str='' # a word that must not be overlooked, such as SIMULATED
     footer:str='' # what made it
 
+_UNSEEN = re.compile('[\x00-\x08\x0b-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+
+def _visible(v): # controls, among them those that turn the direction of what follows, as their numbers
+    return _UNSEEN.sub(lambda m: f'\\u{ord(m[0]):04x}', v) if type(v) is str else v
+
 def render_page(
     page:Page, # the report
 )->str: # HTML
     "The report as one HTML file that needs nothing else."
     from jinja2 import Environment, StrictUndefined
-    env = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    env = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_visible)
     return env.from_string(TEMPLATE).render(style=STYLE, **page._asdict())
 
 def write_page(

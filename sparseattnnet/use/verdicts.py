@@ -18,6 +18,7 @@ import os
 import numpy as np
 from ..data import images as I
 from ..data.rtdc import Event, count_events, write_scores
+from ..learn.records import inert_cell
 from ..package import log, needs
 from . import trained as T
 
@@ -148,9 +149,9 @@ class Journal:
         self.file.unlink(missing_ok=True)
 
 # %% ../../nbs/use/verdicts.ipynb #2c37a4ae
-def _lines_of(rows): # rows as CSV bytes
+def _lines_of(rows, show=inert_cell): # rows as CSV bytes
     text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
+    csv.writer(text, lineterminator='\n').writerows([show(c) for c in r] for r in rows)
     return text.getvalue().encode('utf-8', 'backslashreplace')
 
 def _count(found, verdicts, threshold):
@@ -164,13 +165,14 @@ def _count(found, verdicts, threshold):
 
 def _write_rows(model, rows, journal, batches, tick, threshold):
     done, found, last = journal.state['rows'], journal.state['found'], monotonic()
+    show = inert_cell if journal.path.suffix.lower() == '.csv' else str
     with open(journal.part, 'r+b' if done else 'wb') as f:
         f.truncate(journal.state['bytes'])
         f.seek(0, os.SEEK_END)
-        if not done: f.write(_lines_of([journal.head]))
+        if not done: f.write(_lines_of([journal.head], show))
         for verdicts in batches(done):
-            f.write(_lines_of(table_row(v, r, model.class_names, model.card['sha256'], threshold)
-                for v, r in zip(verdicts, rows[done:done + len(verdicts)])))
+            f.write(_lines_of((table_row(v, r, model.class_names, model.card['sha256'], threshold)
+                for v, r in zip(verdicts, rows[done:done + len(verdicts)])), show))
             done += len(verdicts)
             _count(found, verdicts, threshold)
             if monotonic() - last > COMMIT_S:

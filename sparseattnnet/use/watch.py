@@ -16,6 +16,7 @@ import numpy as np
 from ..data import images as I
 from ..package import log
 from . import trained as T
+from ..learn.records import live_cell
 from . import verdicts as V
 
 # %% ../../nbs/use/watch.ipynb #611d5f9d
@@ -108,6 +109,7 @@ class GrowingTable:
         self.safe = min(told.get('safe', size), size)
         with open(self.path, 'rb') as f: text = f.read(self.safe).decode('utf-8', 'backslashreplace')
         head, *rows = list(csv.reader(text.splitlines(keepends=True))) or [[]]
+        head, rows = [*map(live_cell, head)], [[live_cell(r[0]), *r[1:]] for r in rows if r]
         sha = self.head.index('model_sha256')
         if text and (head != self.head or not text.endswith('\n') or any(len(r) != len(head) for r in rows)):
             raise ValueError(f"{self.path.name} is another table, with the columns {', '.join(head[:4])} …: give "
