@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['METRICS', 'VERDICTS', 'PAPER_METRICS', 'COMPARISON_COLUMNS', 'PLAIN', 'LONG_COLUMNS', 'verdict', 'model_label',
            'metric_value', 'table1', 'table1_short', 'table_caption', 'write_table', 'literal_markdown', 'markdown',
-           'latex', 'mean_sd', 'layout', 'paper_layout', 'paired_runs', 'overlap', 'images_of', 'comparisons',
-           'effective_number', 'recall_table', 'paper_significance', 'comparison_caption', 'write_comparisons',
-           'write_recall', 'pooled_recall', 'pick_runs', 'missing_runs', 'table1_all', 'long_all', 'write_table_all',
-           'sets_of', 'caption_all']
+           'read_markdown', 'latex', 'mean_sd', 'layout', 'paper_layout', 'paired_runs', 'overlap', 'images_of',
+           'comparisons', 'effective_number', 'recall_table', 'paper_significance', 'comparison_caption',
+           'write_comparisons', 'write_recall', 'pooled_recall', 'pick_runs', 'missing_runs', 'table1_all', 'long_all',
+           'write_table_all', 'sets_of', 'caption_all']
 
 # %% ../../nbs/judge/tables.ipynb #672096e7
 from pathlib import Path
@@ -180,6 +180,22 @@ def markdown(
     widths = [max(len(c), *(len(r[i]) for r in cells)) if cells else len(c) for i, c in enumerate(head)]
     line = lambda r: '| ' + ' | '.join(v.ljust(w) for v, w in zip(r, widths)) + ' |'
     return '\n'.join([line(head), '|' + '|'.join('-'*(w + 2) for w in widths) + '|', *map(line, cells)])
+
+# %% ../../nbs/judge/tables.ipynb #dc9c65fe
+def read_markdown(
+    text:str, # a report of this project: tables, each below a line that names it
+)->dict: # name -> DataFrame; numbers are numbers, a dash is NaN
+    "The tables of a report, by the last line above each."
+    from io import StringIO
+    pd = needs('pandas', 'paper')
+    out, blocks = {}, [b.strip() for b in text.split('\n\n')]
+    for name, b in zip(blocks, blocks[1:]):
+        if not b.startswith('| '): continue
+        head, _, *body = [l.strip('|').replace('\\|', '\0').split('|') for l in b.split('\n')]
+        cells = [[c.strip().replace('\0', '|') for c in row] for row in (head, *body)]
+        plain = '\n'.join('\t'.join(row) for row in cells)
+        out[name] = pd.read_csv(StringIO(plain), sep='\t', na_values=['—'], keep_default_na=False, quoting=3)
+    return out
 
 # %% ../../nbs/judge/tables.ipynb #6be1d07f
 _GREEK = zip('αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ', 'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu '
