@@ -1089,6 +1089,9 @@ def list_images(
     if table and not table.exists(): table = folder/table
     if table and not table.is_file():
         raise FileNotFoundError(f"labels_csv='{labels_csv}' does not exist, neither as given nor in '{folder.name}'")
+    if group_column and not table:
+        raise ValueError(f"group_column='{group_column}': '{folder.name}' has no table of labels with columns; name "
+            "one with labels_csv=, or take the group from the names by group_pattern=")
     return _one_spelling(*(_list_csv(table, folder, group_column, known_classes) if table else _list_folders(folder)))
 
 # %% ../../nbs/data/images.ipynb #1157002d
@@ -1147,7 +1150,8 @@ def _choose(rows, problems, only, drop_classes, where):
     names = _class_order({r.label for r in rows})
     drop = {tidy_name(n).lower() for n in _names(drop_classes, names)}
     if unknown := drop - {n.lower() for n in names}:
-        raise ValueError(f"drop_classes names {sorted(unknown)}: {where} has {names}")
+        raise ValueError(f"drop_classes='{','.join(sorted(unknown))}': {where} has the classes {', '.join(names)}"
+            "; choose among these")
     if only:
         kept = [r for r in rows if fnmatch(r.id, only)]
         if rows and not kept:
@@ -1162,9 +1166,9 @@ def _choose(rows, problems, only, drop_classes, where):
 # %% ../../nbs/data/images.ipynb #11570028
 def _check_two(names, where, only, drop):
     if len(names) < 2:
-        raise ValueError(f"{where} has {len(names)} class ({', '.join(names) or 'none'}) after only='{only}' and "
-                         f"drop_classes={sorted(drop)}: "
-                         "to classify, at least two are needed")
+        asked = ' and '.join([f"only='{only}'"]*bool(only) + [f"drop_classes='{','.join(sorted(drop))}'"]*bool(drop))
+        raise ValueError(f"{where} has {len(names)} class{'es'*(not names)} ({', '.join(names) or 'none'})"
+            + f' after {asked}'*bool(asked) + ': to classify, at least two are needed')
 
 # %% ../../nbs/data/images.ipynb #e7cf8e19
 def resize_image(
@@ -1292,7 +1296,8 @@ def _asked_channels(
     if isinstance(channels, str): channels = channels.split(',')
     names = [str(c).strip() for c in channels] if isinstance(channels, (tuple, list)) else []
     if not all(c and not c.isdigit() for c in names) or not len(set(names)) == len(names) > 0:
-        raise ValueError(f"channels={channels!r}: expected 'auto', 1, 3, or different names with commas, "
+        said = ','.join(map(str, channels)) if isinstance(channels, (tuple, list)) else channels
+        raise ValueError(f"channels='{said}': expected auto, 1, 3, or different names with commas, "
                          "such as 'brightfield,darkfield'")
     return tuple(names)
 
@@ -1335,7 +1340,7 @@ class Reading:
     def __post_init__(self):
         size = self.size
         if size is not None and (not isinstance(size, (int, np.integer)) or size < 8):
-            raise ValueError(f"size={size!r}: expected None (as they come) or an integer of at least 8 pixels")
+            raise ValueError(f"size={size!r}: expected a whole number of at least 8 pixels; without it, sizes stay")
         if self.on_bad not in ('stop', 'skip'): raise ValueError(f"on_bad={self.on_bad!r}: expected 'stop' or 'skip'")
         object.__setattr__(self, 'channels', _asked_channels(self.channels))
 
@@ -1494,7 +1499,10 @@ def _parts_of(got):
 
 # %% ../../nbs/data/images.ipynb #03b14f67
 def _regroup(rows, pattern):
-    found = [re.search(pattern, r.id) for r in rows]
+    try: found = [re.search(pattern, r.id) for r in rows]
+    except re.error as e:
+        raise ValueError(f"group_pattern='{pattern}' is no regular expression ({e}): expected one with one bracket, "
+            r"such as '(slide\d+)_'") from None
     missed = [r.id for r, m in zip(rows, found) if not m or not m.groups()]
     if missed:
         raise ValueError(f"group_pattern='{pattern}' finds no group in {len(missed)} of {len(rows)} names, such as "

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CARD_FIELDS', 'RUN_RECORD_FIELDS', 'atomic_path', 'write_json', 'read_json', 'fingerprint', 'sha256_file', 'run_id',
            'environment', 'save_state', 'load_state', 'save_checkpoint', 'check_card', 'load_checkpoint', 'Predictions',
-           'save_predictions', 'load_predictions', 'check_record', 'load_records', 'provenance', 'write_provenance',
-           'check_provenance']
+           'inert_cell', 'live_cell', 'save_predictions', 'load_predictions', 'check_record', 'load_records',
+           'provenance', 'write_provenance', 'check_provenance']
 
 # %% ../../nbs/learn/records.ipynb #22c01575
 from contextlib import contextmanager
@@ -330,6 +330,22 @@ def _checked(
     return Predictions(tuple(map(str, ids)), None if y is None else y.astype(np.int64), names, best,
         p.max(1, initial=0.), p)
 
+# %% ../../nbs/learn/records.ipynb #6a0f51c3
+_FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-].*[(|!=])", re.DOTALL)
+
+def inert_cell(
+    cell, # a cell of a table: text from outside, or anything else
+): # the same, with an apostrophe before what a spreadsheet would take for a formula
+    "A cell that no spreadsheet runs."
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+def live_cell(
+    cell:str, # what `inert_cell` gave
+)->str: # what it got
+    "A cell as it was before `inert_cell`."
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell[1:]) else cell
+
+
 # %% ../../nbs/learn/records.ipynb #3b4bf7eb
 def save_predictions(
     path:str|Path, # CSV file to write
@@ -342,10 +358,11 @@ def save_predictions(
     p = _checked(ids, labels, probs, class_names)
     with atomic_path(path) as part, open(part, 'w', newline='', encoding='utf-8') as f:
         out = csv.writer(f, lineterminator='\n')
+        shown = [inert_cell(c) for c in p.class_names]
         out.writerow(['id', 'label', 'predicted', 'correct', *(f'p_{c}' for c in p.class_names)])
         for i, (name, k) in enumerate(zip(p.ids, p.predicted)):
-            known = ('', '') if p.labels is None else (p.class_names[p.labels[i]], int(p.labels[i] == k))
-            out.writerow([name, known[0], p.class_names[k], known[1], *(f'{v:.9g}' for v in p.probs[i])])
+            known = ('', '') if p.labels is None else (shown[p.labels[i]], int(p.labels[i] == k))
+            out.writerow([inert_cell(name), known[0], shown[k], known[1], *(f'{v:.9g}' for v in p.probs[i])])
     return Path(path)
 
 # %% ../../nbs/learn/records.ipynb #a12b9f8d
@@ -362,6 +379,7 @@ def load_predictions(
     if head[:4] != ['id', 'label', 'predicted', 'correct'] or len(head) < 5:
         raise ValueError(f"{path}: columns {head[:5]}: expected id, label, predicted, correct, p_<class>…")
     names = [c.removeprefix('p_') for c in head[4:]]
+    rows = [[*map(live_cell, r[:3]), *r[3:]] for r in rows]
     try:
         labels = [names.index(r[1]) for r in rows] if any(r[1] for r in rows) else None
         p = _checked([r[0] for r in rows], labels, np.array([[float(v) for v in r[4:]]

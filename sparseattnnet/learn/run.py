@@ -41,8 +41,9 @@ def config_for(
     "The configuration of SparseAttnNet for an image set."
     front = {'coarse_shape': 'fringe'} if images.modality == 'hologram' else {}
     stack = {'rgb': False} if images.stacked and images.shape[0] == 3 else {}
-    return preset(preset_name, channels=images.shape[0], classes=len(images.class_names),
+    try: return preset(preset_name, channels=images.shape[0], classes=len(images.class_names),
         **front | stack | (changes or {}))
+    except ValueError as e: raise ValueError(f'changes= says {e}' if changes else str(e)) from None
 
 # %% ../../nbs/learn/run.ipynb #10944025
 def build_model(
@@ -133,8 +134,8 @@ class RunSpec:
                     f"{n}={str(getattr(self, n))[:200]!r}: expected names and values as JSON, like '{{\"sep\": 1.3}}'")
         known = {f.name for f in dataclasses.fields(Recipe)} - {'seed'}
         if odd := sorted(json.loads(self.recipe or '{}').keys() - known):
-            raise ValueError(f"recipe names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field of "
-                "the run")
+            raise ValueError(f"recipe= names {odd[0]!r}: choose from {', '.join(sorted(known))}; the seed is a field "
+                "of the run")
 
 # %% ../../nbs/learn/run.ipynb #c8a3df14
 def _last_layer(model): # beginnings of the names of what belongs to the classes
@@ -152,7 +153,7 @@ def begin_with(
     what = f"start_from='{Path(start).name}'"
     was, now = card['config'].get('preset', card['config'].get('name')), config.preset if config else model.name
     if was != now: raise ValueError(f"{what} is a run of {was}, and this is to be one of {now}: expected the same; "
-        f"choose --{'preset' if 'preset' in card['config'] else 'model'} {was}")
+        f"choose {'preset' if 'preset' in card['config'] else 'model'}={was!r}")
     if card['channels'] != images.shape[0]: raise ValueError(f"{what} was trained on images of {card['channels']} "
         f"channels, and these have {images.shape[0]}: start from a run with as many")
     same = tuple(card['class_names']) == tuple(images.class_names)
@@ -160,7 +161,7 @@ def begin_with(
     for n in own.keys() | weights.keys():
         a, b = (tuple(d[n].shape) if n in d else 'missing' for d in (weights, own))
         if n not in anew and a != b: raise ValueError(f"{what}: its tensor {n} is {a}, and that of the new model is "
-            f"{b}. Start from a run of the same configuration, or leave start_from out")
+            f"{b}. Start from a run of the same configuration, or leave start_from= out")
     model.load_state_dict({n: own[n] if n in anew else weights[n] for n in own})
     return anew
 
@@ -356,6 +357,14 @@ def _title(spec, images): # of the progress bar
     return (f"{spec.model}{' ' + spec.preset if spec.model == 'sparseattnnet' else ''} · "
         f"{dataset_key(spec)}{' (simulated)' if images.simulated else ''} · seed {spec.seed}")
 
+# %% ../../nbs/learn/run.ipynb #7be2f0d4
+def _own_table(spec): # the table of labels, where it lies in the folder of the images: no path of this machine is kept
+    root = Path(spec.folder).expanduser().resolve()
+    table = next((p for p in (Path(spec.labels_csv).expanduser(), root/spec.labels_csv) if p.is_file()), None)
+    inside = spec.labels_csv and table and table.resolve().is_relative_to(root)
+    return dict(labels_csv=table.resolve().relative_to(root).as_posix()) if inside else {}
+
+
 # %% ../../nbs/learn/run.ipynb #e1691f67
 @dataclass(frozen=True)
 class _Trained:
@@ -400,7 +409,8 @@ def _finish(r, folder, device, began): # a `_Trained` is judged once, and leaves
     own = 'folder', 'labels_csv', 'start_from' # paths of one machine
     record = r.of_data() | r.of_training() | dict(test=evaluate(probs, labels, names),
         parameters=sum(p.numel() for p in r.model.parameters()), checkpoint_sha256=card['sha256'],
-        environment=R.environment(device), spec={n: v for n, v in dataclasses.asdict(r.spec).items() if n not in own},
+        environment=R.environment(device),
+        spec={n: v for n, v in dataclasses.asdict(r.spec).items() if n not in own} | _own_table(r.spec),
         test_images_per_s=round(speed, 1), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
         train_s=round(sum(e['seconds'] for e in r.fitted['history']), 1), wall_s=round(time.time() - began, 1))
     R.write_json(folder/'record.json', R.check_record(record))

@@ -46,21 +46,27 @@ def _spec(record, folder, **changes):
     given = {n: v for n, v in record.get('spec', {}).items() if n in known}
     return RunSpec(**given | dict(folder=str(folder), on_bad='skip') | changes)
 
-def _read(record, model, folder, show):
-    spec = _spec(record, folder)
-    if folder and spec.source == 'simulated': spec = _spec(record, folder, source='real')
+def _read(record, model, folder, show, how):
+    spec = _spec(record, folder, **how)
+    if folder and spec.source == 'simulated': spec = _spec(record, folder, **how, source='real')
     images = spec_set(spec, show)
     split = Split.load(model.folder/'split.json')
     gone = [c for c in split.meta.get('dropped_classes', ()) if c in images.class_names]
     return images.without(*gone) if gone else images, split
+
+def _of_training(images, record, model, folder, how): # whether these images trained the run, whatever their groups
+    if images.fingerprint == record['data_fingerprint']: return True
+    rest = {n: v for n, v in how.items() if n not in ('group_column', 'group_pattern')}
+    return rest != how and _read(record, model, folder, False, rest)[0].fingerprint == record['data_fingerprint']
+
 
 # %% ../../nbs/use/evaluate.ipynb #d4ac92b3
 def _foreign(case, images, folder):
     names = case.model.class_names
     at = {n.casefold(): i for i, n in enumerate(names)}
     if odd := [n for n in images.class_names if n.casefold() not in at]:
-        raise ValueError(f"'{Path(folder).name}' has the class {odd[0]!r}; the model knows {', '.join(names)}. Take "
-            "it out, or rename it in the table")
+        raise ValueError(f"'{Path(folder).name}' has the class {odd[0]!r}; the model knows {', '.join(names)}. Leave "
+            f"it out (drop={odd[0]!r}), or rename it in the table")
     if case.model.size and images.shape[1:] != case.model.size:
         if len(set(case.model.size)) > 1: raise ValueError(f"images of {images.shape[1]} × {images.shape[2]} pixels: "
             f"the model was trained on {' × '.join(map(str, case.model.size))}; resize them first")
@@ -77,6 +83,7 @@ def open_case(
     out:str|Path='', # folder of results in which `run` is looked up
     device:str='auto', # auto, cpu, cuda …
     show:bool=False, # progress of reading
+    how:dict|None=None, # how to read the folder, where it differs from the training: fields of `RunSpec`
 )->Case:
     "Everything by which a run can be judged. FileNotFoundError, ValueError say what is missing or does not fit."
     model = T.load(run, device, out)
@@ -86,8 +93,8 @@ def open_case(
     p = R.load_predictions(model.folder/'predictions.csv')
     case = Case(model.folder, record, model, p.ids, p.labels, p.probs)
     if not folder and not record['simulated']: return case
-    images, split = _read(record, model, folder, show)
-    if images.fingerprint != record['data_fingerprint']:
+    images, split = _read(record, model, folder, show, how or {})
+    if not _of_training(images, record, model, folder, how or {}):
         if not folder: return case
         return _foreign(case, images, folder)
     images = images.with_range(*model.value_range) if images.value_range is None else images
@@ -233,7 +240,7 @@ def compare_with(
     from sparseattnnet.judge.statistics import judge, paired_over_images
     from sparseattnnet.learn.run import train_run
     if case.everything is None or case.foreign:
-        raise ValueError("--compare needs the folder that the run was trained on: give it as FOLDER")
+        raise ValueError("a comparison needs the images that the run was trained on: give their folder")
     name, pretrained = (PRETRAINED, True) if rival == 'pretrained' else (rival, False)
     spec = _spec(case.record, case.source, model=name, changes='', pretrained=pretrained,
         start_from='', device=str(case.model.device))
@@ -335,6 +342,8 @@ def _figure(fig, caption):
     needs('matplotlib.pyplot', 'paper').close(fig)
     return Picture(uri, caption)
 
+def _short(name, most=24): return name if len(name) <= most else name[:most - 1] + '…'
+
 def _class_curves(case):
     from sparseattnnet.judge.figures import literal
     curves, out = _curves(case.probs, case.y, case.model.class_names), []
@@ -344,7 +353,7 @@ def _class_curves(case):
         fig, ax = _axes(title, x, y)
         styles = ('-', '--', ':', '-.')
         for j, (n, c) in enumerate(curves.items()):
-            ax.plot(c[names[0]], c[names[1]], styles[j//8 % 4], lw=1.4, label=f'{literal(n)} {c[names[2]]:.3f}')
+            ax.plot(c[names[0]], c[names[1]], styles[j//8 % 4], lw=1.4, label=f'{literal(_short(n))} {c[names[2]]:.3f}')
         if curves: ax.legend(loc='lower right' if title == 'ROC' else 'lower left', fontsize=7)
         out.append(_figure(fig, caption))
     return out
