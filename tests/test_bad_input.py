@@ -218,6 +218,17 @@ def test_a_record_whose_accuracy_is_no_number(run):
     with pytest.raises(ValueError, match='test has no accuracy'): R.check_record(record | dict(test=record['test'] | dict(accuracy=[1])))
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_a_png_whose_checksum_is_wrong(tmp_path, dtype):
+    "Pillow decodes it without a word, with whatever pixels come out."
+    Image.fromarray((1000*np.arange(900).reshape(30, 30)).astype(dtype)).save(tmp_path/'a.png')
+    raw = bytearray((tmp_path/'a.png').read_bytes())
+    assert open_image(tmp_path/'a.png').shape == (1, 30, 30)
+    raw[raw.index(b'IEND') - 8] ^= 1 # the checksum of the chunk before
+    (tmp_path/'a.png').write_bytes(raw)
+    with pytest.raises(ValueError, match='unreadable: '): open_image(tmp_path/'a.png')
+
+
 @pytest.mark.parametrize('text', ['['*50_000, '{"sep": ' + '9'*5000 + '}'])
 def test_options_that_json_cannot_hold(text):
     with pytest.raises(ValueError, match='is no JSON'): read_options(text)

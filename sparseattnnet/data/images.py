@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 import csv
 import hashlib
 import json
@@ -389,13 +390,23 @@ def _decode_png16(path):
     return _split_alpha(a, True, turn)
 
 # %% ../../nbs/data/images.ipynb #6ee215c9
+def _check_sums(whole): # of a PNG, which Pillow leaves out
+    at = 8
+    while at + 12 <= len(whole):
+        end = at + 8 + int.from_bytes(whole[at:at + 4], 'big')
+        if end + 4 <= len(whole) and crc32(whole[at + 4:end]) != int.from_bytes(whole[end:end + 4], 'big'):
+            raise ValueError("unreadable: a checksum of the PNG is wrong; copy the file again")
+        at = end + 4
+
 def _decode(path, names=()):
     end = path.suffix.lower()
     if end == '.npy': return _Decoded(_load_npy(path))
     if end in ('.tif', '.tiff'): return _decode_tiff(path, names)
     with path.open('rb') as f: head = f.read(26)
-    if head[:4] == b'\x89PNG' and head[24:25] == b'\x10': return _decode_png16(path)
-    return _decode_pillow(path)
+    if head[:4] != b'\x89PNG': return _decode_pillow(path)
+    d = _decode_png16(path) if head[24:25] == b'\x10' else _decode_pillow(path)
+    _check_sums(path.read_bytes())
+    return d
 
 # %% ../../nbs/data/images.ipynb #b718baf4
 def _channel_axis(shape, n=0):
