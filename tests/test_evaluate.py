@@ -149,7 +149,7 @@ def test_a_simulated_run_is_marked(cells, run):
 
 
 @pytest.mark.parametrize('argv, status, said', [(['no-such-run'], 2, 'no such folder, and no run'), ([], 2, 'RUN'), (['RUN', 'nowhere'], 2, 'no such folder'),
-    (['RUN', '--compare', 'big_net'], 2, 'choose one of'), (['RUN', '--compare'], 2, 'needs the folder')])
+    (['RUN', '--compare', 'big_net'], 2, 'choose one of'), (['RUN', '--compare'], 2, 'needs the images')])
 def test_wrong_use_is_said(argv, status, said, run, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(['evaluate', *(str(run) if a == 'RUN' else a for a in argv), '--json']) == status

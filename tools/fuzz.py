@@ -295,7 +295,7 @@ class Bench:
 
     def onnx(self, rng):
         from sparseattnnet.deploy.export import FoldedNet, _write_onnx, onnx_session
-        if not (f := self.place/'model.onnx').exists(): _write_onnx(FoldedNet(self.model.net, 24, 24, 40), f, 1, 18)
+        if not (f := self.place/'model.onnx').exists(): _write_onnx(FoldedNet(self.model.net, 24, 24, 40), f, 1)
         onnx_session(self.files('model.onnx', damaged(f.read_bytes(), rng))/'model.onnx')
 
     def options(self, rng):

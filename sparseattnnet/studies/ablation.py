@@ -231,14 +231,15 @@ def plan_arms(
     profile:str='quick', # smoke, quick or converged
     share:float=1., # multiplies the epochs of the profile
     arms:str='', # as in `choose_arms`
+    size:int=0, # side to resize to, px; 0 keeps or chooses
 )->list[Planned]: # seed by seed, so that an interrupted study has whole pairs
     "The runs of a study in the order to train them."
     chosen, out = choose_arms(arms, design), []
     for seed, d in product(map(int, seeds.split(',')), (d.strip() for d in datasets.split(','))):
-        with _quiet(): data = spec_images(RunSpec(dataset=d, profile=profile, seed=seed), False)
+        with _quiet(): data = spec_images(RunSpec(dataset=d, profile=profile, seed=seed, size=size), False)
         n, (_, H, W) = len(data[1].indices(data[0])['train']), data[0].shape
         for name, arm in chosen.items():
-            spec = arm_spec(arm, d, seed, profile, share, n, H*W)
+            spec = replace(arm_spec(arm, d, seed, profile, share, n, H*W), size=size)
             epochs = spec.epochs or RC.make_recipe(spec.model, arm.preset if arm.model == 'sparseattnnet' else '',
                 profile, d, n, H*W).epochs
             out.append(Planned(name, spec, name_run(spec, data, lambda line: None)[0], epochs,
