@@ -9,7 +9,6 @@ import argparse
 import importlib
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -70,6 +69,4 @@ def main():
             print(json.dumps(dict(page=page, status=rc, seconds=time.monotonic() - t0, text=text)), flush=True)
 
 
-if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    main()
+if __name__ == '__main__': main()
