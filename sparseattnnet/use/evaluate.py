@@ -227,7 +227,7 @@ def training_seconds(
         net(x).square().mean().backward()
     return (perf_counter() - t0)/steps*np.ceil(n/recipe.batch_size)*recipe.epochs*1.3
 
-def _minutes(s): return f'{s:.0f} seconds' if s < 90 else f'{s/60:.0f} minutes'
+def _minutes(s): return f'{max(1, round(s))} s' if s < 90 else f'{s/60:.0f} min'
 
 # %% ../../nbs/use/evaluate.ipynb #5c50b34f
 def compare_with(
