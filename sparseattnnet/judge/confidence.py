@@ -145,5 +145,6 @@ def _with_width(value, low, high, trials, level): # trials: number of groups wit
     v, low, high, n = (np.array(np.broadcast_to(a, np.shape(value)), float) for a in (value, low, high, trials))
     for i in zip(*np.nonzero(np.atleast_1d((low == high) & (v == low)))):
         i = i if v.ndim else ()
-        low[i], high[i] = wilson_interval(round(v[i]*n[i]), int(n[i]), level) if n[i] else (np.nan, np.nan)
+        known = n[i] > 0 and v[i] in (0, 1) # all groups agree; a share in between comes from one group alone
+        low[i], high[i] = wilson_interval(v[i]*n[i], int(n[i]), level) if known else (np.nan, np.nan)
     return v[()], low[()], high[()]

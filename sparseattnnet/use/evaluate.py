@@ -310,7 +310,9 @@ def evaluation_lines(
         f"{found['images']} {kind} images {whose}; 95 % intervals {over}. Always the largest class: "
         f"{_pct(found['majority'])}."]
     weak = min((v['recall'][0], n) for n, v in found['each'].items() if v['recall'][0] is not None)
-    out.append(f"The weakest class is {weak[1]}: recall {_with_interval(found['each'][weak[1]]['recall'])}.")
+    of_it = sum(found['scores']['confusion'][[*found['each']].index(weak[1])])
+    out.append(f"The weakest class is {weak[1]}: recall {_with_interval(found['each'][weak[1]]['recall'])} of "
+        f"{of_it} images.")
     c = found['calibration']
     after = (f"; a temperature of {c['temperature']:.2f}, fitted on validation images, makes it {_pct(c['ece_after'])}"
         if 'temperature' in c else '; the images of the training are needed to mend it')
@@ -405,7 +407,8 @@ def _tables(found, names):
     counts = Table(head, tuple((n, *map(int, row), int(row.sum())) for n, row in zip(names, m)), ink, 'Counts')
     norm = Table(head, tuple((n, *(f'{100*v:.1f}' for v in row), '100' if s else '—')
         for n, row, s in zip(names, share, m.sum(1))), ink, 'Per cent of each label')
-    cell = lambda v: '—' if v[0] is None else f'{100*v[0]:.1f} ({100*v[1]:.1f}–{100*v[2]:.1f})'
+    cell = lambda v: '—' if v[0] is None else f'{100*v[0]:.1f}' + ('' if v[1] is None else
+        f' ({100*v[1]:.1f}–{100*v[2]:.1f})')
     each = Table(('class', 'images', 'precision, %', 'recall, %', 'F1, %', 'AUC'), tuple((n, int(row.sum()),
         *(cell(found['each'][n][s]) for s in ('precision', 'recall', 'f1')), '—' if n not in found['auc'] else
         f"{found['auc'][n]:.3f}") for n, row in zip(names, m)), title='With 95 % intervals')
