@@ -1002,8 +1002,6 @@ def _class_folders(root):
                      f"expected {dirs[0].name}/CLASS/…, or a labels.csv with path, label and split")
 
 # %% ../../nbs/data/images.ipynb #11570014
-_CHANNEL_NAME = re.compile(r'(bright|dark) ?field|[bd]f|phase( contrast)?|opd|fluorescence|dapi|hoechst|gfp|rfp|fitc|dic|ssc|'
-                           r'(channel|ch|c) ?[0-9]+', re.I)
 _MASK_NAME = re.compile(r'(.+?)[-_. ](mask|masks|seg|segmentation|gt)', re.I)
 
 def _class_files(d, root=None):
@@ -1013,18 +1011,6 @@ def _class_files(d, root=None):
                       or ((m := _MASK_NAME.fullmatch(f.stem)) is not None and (f.parent, m[1]) in stems))
     masks = {f for f, _ in pairs if mask(f)}
     return ([p for p in pairs if p[0] not in masks], masks) if len(masks) < len(pairs) else (pairs, [])
-
-def _say_channels(taken, note): # the same names in the same sub-folders of every class: channels, perhaps
-    below = defaultdict(set)
-    for d, f in taken: below[d].add(f.relative_to(d).with_suffix('').as_posix())
-    first, *more = below.values()
-    if not more or any(b != first for b in more) or len({Path(n).parts[0] for n in first if '/' in n}) < 2: return
-    names = [d.name for d in below]
-    text = (f"The folders {', '.join(map(_shown, names))} hold the same names in the same sub-folders, as channels of "
-            f"the same cells do. If they are channels, pass channels='{','.join(names)}'")
-    if all(_CHANNEL_NAME.fullmatch(re.sub('[-_ ]+', ' ', n)) for n in names):
-        raise ValueError(f"{text}. If they really are classes, give them other names.")
-    note['said'].append(f"{text}. Without it they are classes.")
 
 def _say_subfolders(taken, note):
     below = Counter(f.relative_to(d).parts[0] for d, f in taken if f.parent != d)
@@ -1037,6 +1023,22 @@ def _say_subfolders(taken, note):
         note['said'].append(f"{len(twins)} names come with more than one ending, such as {_shown(twins[0][1])}, and "
                             f"each file is read as an image: "
                                   "if some are masks or copies, leave them out with only=.")
+
+# %% ../../nbs/data/images.ipynb #35b7eb8d
+_CHANNEL_NAME = re.compile(r'(bright|dark) ?field|[bd]f|phase( contrast)?|opd|fluorescence|dapi|hoechst|gfp|'
+                           r'rfp|fitc|dic|ssc|(channel|ch|c) ?[0-9]+', re.I)
+
+def _say_channels(taken, note): # the same names in the same sub-folders of every class: channels, perhaps
+    below = defaultdict(set)
+    for d, f in taken: below[d].add(f.relative_to(d).with_suffix('').as_posix())
+    first, *more = below.values()
+    if not more or any(b != first for b in more) or len({Path(n).parts[0] for n in first if '/' in n}) < 2: return
+    names = [d.name for d in below]
+    text = (f"The folders {', '.join(map(_shown, names))} hold the same names in the same sub-folders, as channels of "
+            f"the same cells do. If they are channels, pass channels='{','.join(names)}'")
+    if all(_CHANNEL_NAME.fullmatch(re.sub('[-_ ]+', ' ', n)) for n in names):
+        raise ValueError(f"{text}. If they really are classes, give them other names.")
+    note['said'].append(f"{text}. Without it they are classes.")
 
 # %% ../../nbs/data/images.ipynb #1157002b
 def _list_folders(folder):

@@ -96,7 +96,7 @@ def threshold_for(
     fine = np.flatnonzero(rc.risk <= error)
     return float(rc.threshold[fine[-1]]) if len(fine) else None
 
-# %% ../../nbs/judge/confidence.ipynb #bacc1904
+# %% ../../nbs/judge/confidence.ipynb #e6267cf6
 def class_scores(
     confusion, # (…, K, K) counts, rows are true classes
 )->dict[str, np.ndarray]: # precision, recall, f1: (…, K), NaN where there is nothing to divide by
@@ -106,6 +106,7 @@ def class_scores(
     with np.errstate(invalid='ignore', divide='ignore'):
         return dict(precision=hit/said, recall=hit/true, f1=np.where(true + said > 0, 2*hit/(true + said), np.nan))
 
+# %% ../../nbs/judge/confidence.ipynb #bacc1904
 def class_intervals(
     y, # true classes (N,)
     predicted, # predicted classes (N,)
@@ -131,7 +132,8 @@ def class_intervals(
         warnings.simplefilter('ignore', RuntimeWarning) # a class that is never there has NaN, and says so
         ends = {s: np.nanquantile(v, ((1 - level)/2, (1 + level)/2), axis=0) for s, v in some.items()}
     found = {s: (whole[s], *ends[s]) for s in whole}
-    trials = dict(recall=(each.sum(2) > 0).sum(0), precision=(each.sum(1) > 0).sum(0), accuracy=n, f1=np.zeros(K, int))
+    trials = dict(recall=(each.sum(2) > 0).sum(0), precision=(each.sum(1) > 0).sum(0), accuracy=n,
+        f1=np.zeros(K, int))
     return found | {s: _with_width(*found[s], t, level) for s, t in trials.items()} | dict(groups=n)
 
 # %% ../../nbs/judge/confidence.ipynb #b1f5b41e
@@ -145,6 +147,5 @@ def _with_width(value, low, high, trials, level): # trials: number of groups wit
     v, low, high, n = (np.array(np.broadcast_to(a, np.shape(value)), float) for a in (value, low, high, trials))
     for i in zip(*np.nonzero(np.atleast_1d((low == high) & (v == low)))):
         i = i if v.ndim else ()
-        known = n[i] > 0 and v[i] in (0, 1) # all groups agree; a share in between comes from one group alone
-        low[i], high[i] = wilson_interval(v[i]*n[i], int(n[i]), level) if known else (np.nan, np.nan)
+        low[i], high[i] = wilson_interval(v[i]*n[i], int(n[i]), level) if n[i] else (np.nan, np.nan)
     return v[()], low[()], high[()]

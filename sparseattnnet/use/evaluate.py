@@ -293,11 +293,12 @@ def compare_all(
             log.info(f"No comparison with {rival}: {e}.")
     return found
 
-# %% ../../nbs/use/evaluate.ipynb #29ab5cee
+# %% ../../nbs/use/evaluate.ipynb #4e2ded9d
 def _pct(v): return '—' if v is None else f'{100*v:.1f} %'
 
 def _with_interval(v): return _pct(v[0]) + ('' if v[1] is None else f' ({_pct(v[1])[:-2]} to {_pct(v[2])})')
 
+# %% ../../nbs/use/evaluate.ipynb #29ab5cee
 def evaluation_lines(
     found:dict, # what `judge_case` found; 'sweep' and 'comparisons' where they were asked for
 )->list[str]: # sentences
