@@ -19,7 +19,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from ..package import log
+from ..package import duration, log
 
 # %% ../../nbs/use/command.ipynb #59e4d9c1
 EXIT_CODES = {0: 'done', 1: 'a run failed', 2: 'wrong use or bad input', 130: 'stopped by Ctrl-C',
@@ -229,19 +229,17 @@ def _judge_all(spec, images, out, a, r): # what folds said; {} where there are n
     folds, repeats = _how_often(spec, images, a)
     if not folds: return {}
     more = folds*(repeats + .75*a['curve'])*r['train_s']
-    about = f'about {more:.0f} seconds' if more < 90 else f'about {more/60:.0f} minutes'
     asked = '' if a['folds'] else ' --folds 0 leaves it out.' + (' --curve tells whether more images would help.'
         if not a['curve'] else '')
     print(f"{r['test']['n']} of {len(images)} images judged this run. Now all of them do, in {folds} folds"
-        f"{f', {repeats} times' if repeats > 1 else ''}{', with a curve' if a['curve'] else ''}: {about}. Ctrl-C stops "
-        f'it and keeps the run; the same command goes on.{asked}', flush=True)
+        f"{f', {repeats} times' if repeats > 1 else ''}{', with a curve' if a['curve'] else ''}: about "
+        f'{duration(more)}. Ctrl-C stops it and keeps the run; the same command goes on.{asked}', flush=True)
     if images.shape[0] == 3 and not images.stacked and not spec.start_from:
         print('If these are stained cells, --start-from pbc begins with weights that know such cells.', flush=True)
     few, _ = cross_validate(spec, images, folds, repeats, out)
     if a['curve']: few['curve'] = learning_curve(spec, images, folds, out)
     write_json(out/'runs'/r['run_id']/'folds.json', few)
     return few
-
 
 # %% ../../nbs/use/command.ipynb #4d5bec74
 def ask_group(
