@@ -20,7 +20,7 @@ from ..learn import records as R
 from ..learn.metrics import evaluate as score
 from ..learn.metrics import wilson_interval
 from ..learn.run import RunSpec, spec_set
-from ..package import log, needs
+from ..package import duration, log, needs
 from . import trained as T
 from .inspect import control_facts
 from .report import Page, Picture, Section, Table, figure_uri, picture_uri
@@ -227,8 +227,6 @@ def training_seconds(
         net(x).square().mean().backward()
     return (perf_counter() - t0)/steps*np.ceil(n/recipe.batch_size)*recipe.epochs*1.3
 
-def _minutes(s): return f'{max(1, round(s))} s' if s < 90 else f'{s/60:.0f} min'
-
 # %% ../../nbs/use/evaluate.ipynb #5c50b34f
 def compare_with(
     case:Case, # with images
@@ -246,7 +244,7 @@ def compare_with(
         start_from='', device=str(case.model.device))
     title = name + ' (pretrained)'*pretrained
     data = case.everything, Split.load(case.folder/'split.json')
-    log.info(f"Training {title} for comparison, about {_minutes(training_seconds(spec, data))} at the speed that this "
+    log.info(f"Training {title} for comparison, about {duration(training_seconds(spec, data))} at the speed that this "
         "machine has now. Ctrl-C stops it, and the same command goes on.")
     r = train_run(spec, out or case.folder.parents[1], show, data=data)
     p = R.load_predictions(Path(out or case.folder.parents[1])/'runs'/r['run_id']/'predictions.csv')
