@@ -116,8 +116,8 @@ def class_intervals(
     draws:int=2000, # resamples
     seed:int=0, # seed of the resamples
 )->dict: # precision, recall, f1, accuracy, macro_f1: (value, low, high), arrays (K,) or numbers; groups: their number
-    """Scores with intervals from a bootstrap over groups. Where all groups agree, Wilson's interval over them stands for
-    recall, precision and accuracy, and NaN for F1. ValueError for lengths that differ."""
+    """Scores with intervals from a bootstrap over groups. Where all groups agree, Wilson's interval over them stands
+    for recall, precision and accuracy, and NaN for F1. ValueError for lengths that differ."""
     y, predicted = np.asarray(y), np.asarray(predicted)
     g = np.arange(len(y)) if groups is None else np.unique(np.asarray(list(map(str, groups))), return_inverse=True)[1]
     if not len(y) == len(predicted) == len(g) > 0:
