@@ -143,8 +143,17 @@ def remake(
         raise ValueError(f"{run} was trained by code version {found['code_version']}, this is {CODE_VERSION}: check "
             f"out commit {found['environment']['commit']} to repeat it")
     made = train_run(spec_of(found['spec']), out)
-    return {n: dict(published=found['test'][n], here=made['test'][n])
-        for n in ('accuracy', 'macro_f1')} | dict(same_name=made['run_id'] == run)
+    both = {n: dict(published=found['test'][n], here=made['test'][n]) for n in ('accuracy', 'macro_f1')}
+    _keep_remake(out/'tables'/'remakes.csv', found, made, both)
+    return both | dict(same_name=made['run_id'] == run)
+
+def _keep_remake(path, found, made, both): # one row per published run
+    row = {n: found[n] for n in ('run_id', 'dataset', 'model', 'preset', 'seed', 'profile')}
+    row |= {f'{w}_{n}': 100*v for n, pair in both.items() for w, v in pair.items()}
+    row |= {f'{w}_{n}': r['environment'][n] for w, r in (('published', found), ('here', made)) for n in ('cpu', 'torch')}
+    rows = {r['run_id']: r for r in pd.read_csv(path).to_dict('records')} if path.exists() else {}
+    table = pd.DataFrame((rows | {row['run_id']: row}).values())
+    with R.atomic_path(path) as part: table.round(3).to_csv(part, index=False)
 
 # %% ../../nbs/reproduce/main.ipynb #d2d122a8
 def _row_of(job, out):
