@@ -150,7 +150,8 @@ def remake(
 def _keep_remake(path, found, made, both): # one row per published run
     row = {n: found[n] for n in ('run_id', 'dataset', 'model', 'preset', 'seed', 'profile')}
     row |= {f'{w}_{n}': 100*v for n, pair in both.items() for w, v in pair.items()}
-    row |= {f'{w}_{n}': r['environment'][n] for w, r in (('published', found), ('here', made)) for n in ('cpu', 'torch')}
+    row |= {f'{w}_{n}': r['environment'][n] for w, r in (('published', found), ('here', made))
+        for n in ('cpu', 'torch')}
     rows = {r['run_id']: r for r in pd.read_csv(path).to_dict('records')} if path.exists() else {}
     table = pd.DataFrame((rows | {row['run_id']: row}).values())
     with R.atomic_path(path) as part: table.round(3).to_csv(part, index=False)
