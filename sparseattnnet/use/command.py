@@ -158,8 +158,8 @@ def train_lines(
         else 'It looks at every pixel')
     return [f"Trained {model} on {n['train']} {'SIMULATED' if r['simulated'] else 'real'} images of "
         f"{len(r['class_names'])} classes, {C} × {H} × {W} pixels; {n['val']} chose the epoch; {r['train_s']:.0f} s.",
-        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval{over} {100*low:.1f} to {100*high:.1f} %) on {t['n']} {unseen}; "
-        f"macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %."
+        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval{over} {100*low:.1f} to {100*high:.1f} %) on {t['n']} "
+        f"{unseen}; macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %."
         + (' A smoke run is a rehearsal: it does not show how good the model gets.' if r['profile'] == 'smoke' else ''),
         f"{looks}; its classes are {', '.join(r['class_names'])}.",
         f"The run lies in {place}: weights, card, split, test predictions, record.",
