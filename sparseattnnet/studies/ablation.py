@@ -442,7 +442,7 @@ def claim_of(
 # %% ../../nbs/studies/ablation.ipynb #3deffa38
 COLUMNS = ('data', 'arm', 'question', 'tests', 'changes', 'against', 'accuracy', 'sd', 'n', 'k', 'mean_k', 'difference',
     'low', 'high', 'p', 'p_holm', 'verdict', 'claim',
-    'low_images', 'high_images', 'p_images', 'by_seed', 'profile', 'simulated', 'runs')
+    'low_images', 'high_images', 'p_images', 'by_seed', 'new_images', 'profile', 'simulated', 'runs')
 
 def _of_arms(planned, records):
     out = {}
@@ -450,23 +450,36 @@ def _of_arms(planned, records):
         if p.run in records: out.setdefault((dataset_key(p.spec), p.arm), {})[p.spec.seed] = records[p.run]
     return out
 
-def _row(data, name, arm, mine, against, out):
+# %% ../../nbs/studies/ablation.ipynb #c179d85a
+def _row(data, name, arm, mine, against, out, new=None):
     from statistics import mean, stdev
-    r, acc = list(mine.values()), [100*x['test']['accuracy'] for x in mine.values()]
+    r = list(mine.values())
+    acc = [100*(new[0][x['run_id']].mean() if new else x['test']['accuracy']) for x in r]
     row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests,
-        against=arm.against, n=len(r),
+        against=arm.against, n=len(r), new_images=len(new[1]) if new else 0,
         changes=json.dumps(arm.changes) if arm.changes else arm.model if arm.model != 'sparseattnnet' else '',
         accuracy=mean(acc), sd=stdev(acc) if len(r) > 1 else None,
         profile=r[0]['profile'], simulated=r[0]['simulated'], runs=' '.join(x['run_id'] for x in r))
     if r[0]['preset'] and r[0]['config']['model']['use_fine']:
         row |= dict(k=mean(x['k'] for x in r), mean_k=mean(mean(x['k_per_epoch']) for x in r))
-    found = None if name == arm.against else compare_runs(mine, against, out)
-    if found:
+    if name == arm.against: return row
+    if new: return row | _on_new(mine, against, *new)
+    if found := compare_runs(mine, against, out):
         seeds, images, by_seed = found
         row |= dict(difference=seeds.difference, low=seeds.low, high=seeds.high, p=seeds.p,
             by_seed=' '.join(f'{d:+.2f}' for d in by_seed),
             low_images=images.low, high_images=images.high, p_images=images.p, verdict=seeds)
     return row
+
+def _on_new(mine, against, right, groups): # over seeds and images together
+    import numpy as np
+    from sparseattnnet.judge.statistics import paired_over_both
+    seeds = sorted(mine.keys() & against.keys())
+    if not seeds: return {}
+    a, b = (np.stack([right[m[s]['run_id']] for s in seeds]) for m in (mine, against))
+    c = paired_over_both(a, b, groups)
+    each = ' '.join(f'{100*d:+.2f}' for d in a.mean(1) - b.mean(1))
+    return dict(difference=c.difference, low=c.low, high=c.high, p=c.p, by_seed=each, verdict=c)
 
 # %% ../../nbs/studies/ablation.ipynb #99809225
 def ablation_table(
@@ -475,14 +488,15 @@ def ablation_table(
     out:Path, # folder for results
     arms:dict[str, Arm], # as `choose_arms` gave them
     margin:float=1., # smallest difference that matters, points
+    new:dict|None=None, # data set -> run id -> right about each new image or not; and the group of each image
 ): # DataFrame with `COLUMNS`, one row a data set and arm that has a run
     "Each arm beside its reference: accuracy, k, difference with its interval, p, verdict, runs."
     pd = needs('pandas', 'paper')
     from sparseattnnet.judge.statistics import holm, judge
     by, rows = _of_arms(planned, records), []
     for data in dict.fromkeys(d for d, _ in by):
-        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out) for n, a in arms.items()
-            if (data, n) in by]
+        mine = [_row(data, n, a, by[data, n], by.get((data, a.against), {}), out, (new or {}).get(data))
+            for n, a in arms.items() if (data, n) in by]
         for row, p in zip(mine, holm([row['p'] for row in mine])):
             row['p_holm'] = p
             if row['verdict']: row['verdict'] = judge(row['verdict']._replace(p=p), margin)
