@@ -193,6 +193,16 @@ def test_the_bootstrap_draws_whole_groups():
     assert .5 < low < high < .8
 
 
+def test_a_class_of_three_images_has_a_wide_interval():
+    y, p = np.array([0]*3 + [1]*97), np.array([1]*100)
+    recall, f1 = (C.class_intervals(y, p, 2)[s] for s in ('recall', 'f1'))
+    assert (recall[0][0], recall[1][0]) == (0, 0) and .5 < recall[2][0] < .6  # Wilson: 0 of 3
+    assert recall[2][1] == 1 and .95 < recall[1][1] < .97  # 97 of 97
+    assert f1[0][0] == 0 and np.isnan(f1[1][0])
+    whole, low, high = C.class_intervals([0, 1, 0, 1], [0, 1, 0, 1], 2, ['a', 'a', 'b', 'b'])['accuracy']
+    assert (whole, high) == (1, 1) and .3 < low < .4  # two groups, not four images
+
+
 def test_the_threshold_keeps_its_word_where_it_was_chosen():
     rng = np.random.default_rng(1)
     conf = rng.random(500).round(2)

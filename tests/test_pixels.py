@@ -344,6 +344,18 @@ def test_channel_folders_with_class_folders(tmp_path):
     assert read_images(tmp_path, channels='df').channel_names == ('df',)
 
 
+def test_channel_folders_without_their_names_are_not_taken_for_classes(tmp_path, caplog):
+    channel_folders(tmp_path)
+    with pytest.raises(ValueError, match="pass channels='bf,df'"): read_images(tmp_path)
+    for old, new in (('bf', 'sick'), ('df', 'well')): (tmp_path/old).rename(tmp_path/new)
+    with caplog.at_level('INFO'): s = read_images(tmp_path)
+    assert s.class_names == ('sick', 'well') and "pass channels='sick,well'" in caplog.text
+    (tmp_path/'well'/'g'/'0.png').unlink()
+    caplog.clear()
+    with caplog.at_level('INFO'): read_images(tmp_path)
+    assert 'same names' not in caplog.text
+
+
 @pytest.mark.parametrize('prefix', ['', 'bf/'])
 def test_channel_folders_with_one_table_beside_them(tmp_path, prefix):
     x = channel_folders(tmp_path)

@@ -162,3 +162,17 @@ def test_the_checkpoint_to_start_from_comes_with_the_package(tmp_path, capsys):
     run = tmp_path/'runs'/json.loads(capsys.readouterr().out)['run_id']
     assert read_json(run/'record.json')['config']['start'] == card['sha256'] and read_json(run/'record.json')['preset'] == 'guided'
     assert main([*call, '--start-from', 'pbx']) == 2 and '--start-from pbx' in json.loads(capsys.readouterr().out)['error']
+
+
+def test_train_gives_the_interval_over_groups(tmp_path):
+    from types import SimpleNamespace
+    from sparseattnnet.learn.records import save_predictions
+    from sparseattnnet.use.command import _over_groups
+    ids, labels = tuple(f'{i}.png' for i in range(40)), np.arange(40) % 2
+    wrong = np.arange(40) < 10  # one of four slides
+    probs = np.eye(2)[np.where(wrong, 1 - labels, labels)]*.8 + .1
+    save_predictions(tmp_path/'predictions.csv', ids, labels, probs, ('a', 'b'))
+    images = SimpleNamespace(ids=ids, groups=tuple(f'slide{i//10}' for i in range(40)), class_names=('a', 'b'))
+    low, high, groups = _over_groups(images, tmp_path)
+    assert groups == 4 and low < .5 and high == 1
+    assert _over_groups(SimpleNamespace(ids=ids, groups=ids, class_names=('a', 'b')), tmp_path) is None

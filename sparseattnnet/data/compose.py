@@ -12,10 +12,9 @@ from .images import ImageSet
 
 # %% ../../nbs/data/compose.ipynb #6eae012d
 def border_value(
-    images:ImageSet, # any set
+    x:np.ndarray, # images (N, C, H, W)
 )->np.ndarray: # (N, C, 1, 1), in the type of the images
     "Median of the border of each image and channel."
-    x = images.images
     frame = np.concatenate([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], -1)
     return np.median(frame, -1)[..., None, None].astype(x.dtype)
 
@@ -46,7 +45,7 @@ def shifted(
     if (np.abs(rows) >= images.shape[1]).any() or (np.abs(cols) >= images.shape[2]).any():
         raise ValueError(f"a shift of {max(np.abs(rows).max(), np.abs(cols).max())} px leaves nothing of images of "
             f"{images.shape[1]} × {images.shape[2]} px: choose a smaller one")
-    return replace(images, images=_moved(images.images, rows, cols, border_value(images)),
+    return replace(images, images=_moved(images.images, rows, cols, border_value(images.images)),
         truth={n: _moved(m, rows, cols, False) for n, m in _masks(images).items()} or None,
         source=f'off centre: {images.source}')
 
@@ -89,6 +88,6 @@ def blanked(
         raise ValueError(f"width={width}: expected 1 px to less than half of {min(images.shape[1:])} px")
     x = images.images.copy()
     inside = (..., *[slice(width, -width)]*2)
-    x[:] = border_value(images)
+    x[:] = border_value(images.images)
     x[inside] = images.images[inside]
     return replace(images, images=x, source=f'border of {width} px blank: {images.source}')

@@ -28,7 +28,7 @@ from ..method.coarse import cell_index
 from ..method.pixels import NEAR, check_images, gray_weights, out_of_range, pixel_grid, recording
 from ..method.pixels import without_autocast
 from ..method.model import SparseAttnNet, config_from_dict
-from ..method.sampler import dither_noise
+from ..method.sampler import dither_noise, in_margin
 
 # %% ../../nbs/deploy/export.ipynb #a373c6b4
 def _tensor(a): return torch.tensor(np.asarray(a), dtype=torch.float32)
@@ -69,9 +69,11 @@ class FoldedNet(nn.Module):
         super().__init__()
         if model.config.select != 'learned':
             raise ValueError(f"select={model.config.select!r} is a control for ablations: only 'learned' is exported")
-        if k % 1 or not 1 <= k <= H*W:
-            raise ValueError(f"k={k} for images of {H}×{W}: expected a whole number, 1 ≤ k ≤ {H*W}")
         c, net = model.config, model.coarse
+        self.most = int((~in_margin(H, W, c.margin)).sum()) # pixels that a selection may take
+        if k % 1 or not 1 <= k <= self.most:
+            inside = f' with margin={c.margin}'*bool(c.margin)
+            raise ValueError(f"k={k} for images of {H}×{W}{inside}: expected a whole number, 1 ≤ k ≤ {self.most}")
         self.config, self.H, self.W, self.k, self.cell = c, H, W, int(k), net.stride
         self.relu, self.eps = len(net.head) > 1, float(EPS)
         layers = [*zip(net.conv[::3], net.conv[1::3]), (net.head[0], net.head[1] if self.relu else None)]

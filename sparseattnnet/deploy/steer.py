@@ -40,12 +40,12 @@ class SteeredNet(FoldedNet):
 
     def forward(self,
         x:Tensor, # (B, C, H, W) in [0, 1]
-        k:int|Tensor, # pixels to select, 1 … H·W; int64 without axes
+        k:int|Tensor, # pixels to select, 1 … H·W without the margin; int64 without axes
     )->tuple[Tensor, Tensor, Tensor, Tensor]: # (B, classes), (B, H, W), (B, k), (B, k)
         "Logits, coarse attention, pixels (best first), their fine attention; ValueError for what does not fit."
         if not recording(x):
             self._check(x)
-            _check_k(k, self.H*self.W)
+            _check_k(k, self.most)
         features, scores = self._map(x)
         idx, h, r, g, v, s = self._select(x, features, scores, k)
         logits = self._classify(self._sums(h, r, g, v, s), features)
@@ -112,8 +112,9 @@ def steered_session(
 ): # function of images (n, C, H, W) and k to the four outputs
     "Run a file in ONNX Runtime on the CPU; it raises ValueError for a k that does not fit."
     session = onnx_session(file, threads)
+    most = session.get_modelmeta().custom_metadata_map.get('largest_k') # absent from files of earlier versions
     def run(x, k):
-        _check_k(k, x.shape[2]*x.shape[3])
+        _check_k(k, int(most or x.shape[2]*x.shape[3]))
         return session.run(list(OUTPUTS), {'images': x, 'k': np.array(int(k), np.int64)})
     return run
 
@@ -132,13 +133,14 @@ def export_steered(
     model, folder, (H, W) = SparseAttnNet(config_from_dict(card['config'])).eval(), Path(folder), card['size']
     model.load_state_dict(weights)
     shape, file = (model.config.channels, H, W), folder/'model.onnx'
-    _write_steered(SteeredNet(model, H, W), file, shape[0], opset)
+    net = SteeredNet(model, H, W)
+    _write_steered(net, file, shape[0], opset)
     facts = _facts(card, shape, card['k'])
-    _describe(file, facts | dict(k=f"an input, 1 to {H*W}; trained with {card['k']}"))
-    found = check_steered(steered_session(file, 1), model, trial_images(trials, *shape), some_k(H*W))
+    _describe(file, facts | dict(k=f"an input, 1 to {net.most}; trained with {card['k']}", largest_k=net.most))
+    found = check_steered(steered_session(file, 1), model, trial_images(trials, *shape), some_k(net.most))
     keep = ('class_names', 'value_range', 'unit', 'pixel_um', 'simulated', 'run_id')
     out = {n: card.get(n) for n in keep} | dict(expects=facts['expects'], file=file.name, sha256=R.sha256_file(file))
     out |= dict(weights_sha256=card['sha256'], preset=card['config']['preset'], shape=list(shape),
-        trained_k=card['k'], opset=opset, tolerance=TOLERANCE, checked=found)
+        trained_k=card['k'], largest_k=net.most, opset=opset, tolerance=TOLERANCE, checked=found)
     R.write_json(folder/'card.json', out)
     return out

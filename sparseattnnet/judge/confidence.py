@@ -7,8 +7,10 @@ __all__ = ['Reliability', 'reliability', 'tempered', 'fit_temperature', 'RiskCov
            'class_scores', 'class_intervals']
 
 # %% ../../nbs/judge/confidence.ipynb #4ae86947
+import warnings
 from typing import NamedTuple
 import numpy as np
+from ..learn.metrics import wilson_interval
 
 # %% ../../nbs/judge/confidence.ipynb #23852968
 class Reliability(NamedTuple):
@@ -94,7 +96,7 @@ def threshold_for(
     fine = np.flatnonzero(rc.risk <= error)
     return float(rc.threshold[fine[-1]]) if len(fine) else None
 
-# %% ../../nbs/judge/confidence.ipynb #bacc1904
+# %% ../../nbs/judge/confidence.ipynb #e6267cf6
 def class_scores(
     confusion, # (…, K, K) counts, rows are true classes
 )->dict[str, np.ndarray]: # precision, recall, f1: (…, K), NaN where there is nothing to divide by
@@ -104,6 +106,7 @@ def class_scores(
     with np.errstate(invalid='ignore', divide='ignore'):
         return dict(precision=hit/said, recall=hit/true, f1=np.where(true + said > 0, 2*hit/(true + said), np.nan))
 
+# %% ../../nbs/judge/confidence.ipynb #bacc1904
 def class_intervals(
     y, # true classes (N,)
     predicted, # predicted classes (N,)
@@ -113,7 +116,8 @@ def class_intervals(
     draws:int=2000, # resamples
     seed:int=0, # seed of the resamples
 )->dict: # precision, recall, f1, accuracy, macro_f1: (value, low, high), arrays (K,) or numbers; groups: their number
-    "Scores with intervals from a bootstrap over groups; ValueError for lengths that differ."
+    """Scores with intervals from a bootstrap over groups. Where all groups agree, Wilson's interval over them stands
+    for recall, precision and accuracy, and NaN for F1. ValueError for lengths that differ."""
     y, predicted = np.asarray(y), np.asarray(predicted)
     g = np.arange(len(y)) if groups is None else np.unique(np.asarray(list(map(str, groups))), return_inverse=True)[1]
     if not len(y) == len(predicted) == len(g) > 0:
@@ -124,8 +128,13 @@ def class_intervals(
     kinds, count = np.unique(each.reshape(n, -1), axis=0, return_counts=True)
     drawn = (rng.multinomial(n, count/n, size=draws) @ kinds).reshape(draws, K, K)
     whole, some = _all_scores(each.sum(0)), _all_scores(drawn)
-    ends = lambda v: np.nanquantile(v, ((1 - level)/2, (1 + level)/2), axis=0) if np.isfinite(v).any() else (np.nan,)*2
-    return {s: (whole[s], *ends(some[s])) for s in whole} | dict(groups=n)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning) # a class that is never there has NaN, and says so
+        ends = {s: np.nanquantile(v, ((1 - level)/2, (1 + level)/2), axis=0) for s, v in some.items()}
+    found = {s: (whole[s], *ends[s]) for s in whole}
+    trials = dict(recall=(each.sum(2) > 0).sum(0), precision=(each.sum(1) > 0).sum(0), accuracy=n,
+        f1=np.zeros(K, int))
+    return found | {s: _with_width(*found[s], t, level) for s, t in trials.items()} | dict(groups=n)
 
 # %% ../../nbs/judge/confidence.ipynb #b1f5b41e
 def _all_scores(m):
@@ -133,3 +142,10 @@ def _all_scores(m):
     there = m.sum(-1) > 0
     f1 = np.where(there, np.nan_to_num(s['f1']), 0).sum(-1)/np.maximum(there.sum(-1), 1)
     return s | dict(accuracy=np.trace(m, axis1=-2, axis2=-1)/np.maximum(m.sum((-2, -1)), 1), macro_f1=f1)
+
+def _with_width(value, low, high, trials, level): # trials: number of groups with a trial, 0 where a score is no share
+    v, low, high, n = (np.array(np.broadcast_to(a, np.shape(value)), float) for a in (value, low, high, trials))
+    for i in zip(*np.nonzero(np.atleast_1d((low == high) & (v == low)))):
+        i = i if v.ndim else ()
+        low[i], high[i] = wilson_interval(v[i]*n[i], int(n[i]), level) if n[i] else (np.nan, np.nan)
+    return v[()], low[()], high[()]

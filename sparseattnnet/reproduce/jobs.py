@@ -23,7 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 import sparseattnnet
-from ..data.datasets import data_root, project_root
+from ..data.datasets import DATASETS, data_root, project_root
 from ..data.images import source_files
 from ..learn import records as R
 from ..package import needs
@@ -79,6 +79,7 @@ class Board:
     ):
         from tqdm import tqdm
         self.total, self.began, self.base, self.running, self.stop = total, time.time(), 0., {}, threading.Event()
+        self.told = set() # sentences about a data set
         self.folder = folder/f'.progress.{os.getpid()}'
         form = '{percentage:3.0f} % |{bar:24}| {elapsed} so far, about {desc}'
         self.bar = tqdm(total=total, bar_format=form, disable=not show, leave=False, dynamic_ncols=True,
@@ -137,9 +138,11 @@ class Board:
     def write(self,
         text:str, # what a notebook printed
     )->None:
-        "Print above the bar."
+        "Print above the bar; a sentence about a data set only once, though each run's notebook keeps it."
         for line in text.rstrip('\n').split('\n'):
-            if line.strip(): self.bar.write('  ' + line, file=sys.stdout)
+            if not line.strip() or line in self.told: continue
+            if line.split(':')[0] in DATASETS: self.told.add(line)
+            self.bar.write('  ' + line, file=sys.stdout)
 
     def flush(self)->None:
         "Pass on what was printed."

@@ -20,6 +20,7 @@ from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn import store as ST
 from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, profile_word, spec_of, train_run
+from ..package import duration
 from .jobs import job_fingerprints, jobs_at_once, run_jobs
 from .manifest import PROFILES, jobs_of, load_manifest, published, set_jobs, split_model
 from .runner import Job, notebook_parameters
@@ -142,17 +143,27 @@ def remake(
         raise ValueError(f"{run} was trained by code version {found['code_version']}, this is {CODE_VERSION}: check "
             f"out commit {found['environment']['commit']} to repeat it")
     made = train_run(spec_of(found['spec']), out)
-    return {n: dict(published=found['test'][n], here=made['test'][n])
-        for n in ('accuracy', 'macro_f1')} | dict(same_name=made['run_id'] == run)
+    both = {n: dict(published=found['test'][n], here=made['test'][n]) for n in ('accuracy', 'macro_f1')}
+    _keep_remake(out/'tables'/'remakes.csv', found, made, both)
+    return both | dict(same_name=made['run_id'] == run)
+
+def _keep_remake(path, found, made, both): # one row per published run
+    row = {n: found[n] for n in ('run_id', 'dataset', 'model', 'preset', 'seed', 'profile')}
+    row |= {f'{w}_{n}': 100*v for n, pair in both.items() for w, v in pair.items()}
+    row |= {f'{w}_{n}': r['environment'][n] for w, r in (('published', found), ('here', made))
+        for n in ('cpu', 'torch')}
+    rows = {r['run_id']: r for r in pd.read_csv(path).to_dict('records')} if path.exists() else {}
+    table = pd.DataFrame((rows | {row['run_id']: row}).values())
+    with R.atomic_path(path) as part: table.round(3).to_csv(part, index=False)
 
 # %% ../../nbs/reproduce/main.ipynb #d2d122a8
 def _row_of(job, out):
     from sparseattnnet.judge.tables import model_label
     r = R.read_json(out/'runs'/(job.run or R.read_json(out/'notebooks'/f'{job.name}.run.json')['run_id'])/'record.json')
     k = f" · k {r['k']} ({100*r['share_of_pixels']:.1f} % of the image)" if r['preset'] else ''
-    t = r['test']
+    t, n = r['test'], r['config']['recipe']['epochs']
     return (f"{r['dataset']:6s} {model_label(r):26s} accuracy {100*t['accuracy']:.1f} % · macro-F1 "
-        f"{100*t['macro_f1']:.1f} % · {r['config']['recipe']['epochs']} epochs, {r['train_s']:.0f} s{k}"
+        f"{100*t['macro_f1']:.1f} % · {n} epoch{'s'*(n > 1)}, {duration(r['train_s'])}{k}"
         + (' · SIMULATED images' if r['simulated'] else ''))
 
 # %% ../../nbs/reproduce/main.ipynb #07afc5be
@@ -271,7 +282,7 @@ def _tell_where(out, jobs):
     near = lambda p: os.path.relpath(p) if not os.path.relpath(p).startswith('..') else str(p)
     for j in jobs:
         if j.kind == 'table1':
-            print('\n' + '\n'.join((out/'tables'/f'{j.name}.md').read_text(encoding='utf-8').split('\n\n')[:2]))
+            print('\n' + '\n\n'.join((out/'tables'/f'{j.name}.md').read_text(encoding='utf-8').split('\n\n')[:2]))
     print()
     for j in jobs:
         if j.outputs: print(f'{j.name:36s} {near(out/j.outputs[0])}')
@@ -282,8 +293,10 @@ def _close(out, jobs, done, seconds, to_reference):
     whole = [j for j in jobs if j.name not in done.failed and j.name not in done.held]
     _tell_where(out, whole)
     bad = len(done.failed) + len(done.held)
-    print(f"{done.ran} of {len(jobs)} jobs run, {len(jobs) - done.ran - len(done.held)} up to date, {len(done.failed)} "
-        f"failed, {len(done.held)} held back, {seconds/60:.1f} minutes")
+    others = {'up to date': len(jobs) - done.ran - len(done.held), 'failed': len(done.failed),
+        'held back': len(done.held)}
+    print(f"{done.ran} of {len(jobs)} jobs run in {duration(seconds)}"
+        + ''.join(f', {n} {what}' for what, n in others.items() if n))
     for n, why in done.failed.items(): print(f'\nFAILED {n}: {why}')
     for n, lack in done.held.items(): print(f"\nNOT MADE {n}: it needs {', '.join(lack)}")
     if bad: print('\nThe same command runs again what failed, and only that.')

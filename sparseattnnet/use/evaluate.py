@@ -20,7 +20,7 @@ from ..learn import records as R
 from ..learn.metrics import evaluate as score
 from ..learn.metrics import wilson_interval
 from ..learn.run import RunSpec, spec_set
-from ..package import log, needs
+from ..package import duration, log, needs
 from . import trained as T
 from .inspect import control_facts
 from .report import Page, Picture, Section, Table, figure_uri, picture_uri
@@ -227,8 +227,6 @@ def training_seconds(
         net(x).square().mean().backward()
     return (perf_counter() - t0)/steps*np.ceil(n/recipe.batch_size)*recipe.epochs*1.3
 
-def _minutes(s): return f'{max(1, round(s))} s' if s < 90 else f'{s/60:.0f} min'
-
 # %% ../../nbs/use/evaluate.ipynb #5c50b34f
 def compare_with(
     case:Case, # with images
@@ -246,7 +244,7 @@ def compare_with(
         start_from='', device=str(case.model.device))
     title = name + ' (pretrained)'*pretrained
     data = case.everything, Split.load(case.folder/'split.json')
-    log.info(f"Training {title} for comparison, about {_minutes(training_seconds(spec, data))} at the speed that this "
+    log.info(f"Training {title} for comparison, about {duration(training_seconds(spec, data))} at the speed that this "
         "machine has now. Ctrl-C stops it, and the same command goes on.")
     r = train_run(spec, out or case.folder.parents[1], show, data=data)
     p = R.load_predictions(Path(out or case.folder.parents[1])/'runs'/r['run_id']/'predictions.csv')
@@ -293,11 +291,12 @@ def compare_all(
             log.info(f"No comparison with {rival}: {e}.")
     return found
 
-# %% ../../nbs/use/evaluate.ipynb #29ab5cee
+# %% ../../nbs/use/evaluate.ipynb #4e2ded9d
 def _pct(v): return '—' if v is None else f'{100*v:.1f} %'
 
 def _with_interval(v): return _pct(v[0]) + ('' if v[1] is None else f' ({_pct(v[1])[:-2]} to {_pct(v[2])})')
 
+# %% ../../nbs/use/evaluate.ipynb #29ab5cee
 def evaluation_lines(
     found:dict, # what `judge_case` found; 'sweep' and 'comparisons' where they were asked for
 )->list[str]: # sentences
@@ -310,7 +309,9 @@ def evaluation_lines(
         f"{found['images']} {kind} images {whose}; 95 % intervals {over}. Always the largest class: "
         f"{_pct(found['majority'])}."]
     weak = min((v['recall'][0], n) for n, v in found['each'].items() if v['recall'][0] is not None)
-    out.append(f"The weakest class is {weak[1]}: recall {_with_interval(found['each'][weak[1]]['recall'])}.")
+    of_it = sum(found['scores']['confusion'][[*found['each']].index(weak[1])])
+    out.append(f"The weakest class is {weak[1]}: recall {_with_interval(found['each'][weak[1]]['recall'])} of "
+        f"{of_it} images.")
     c = found['calibration']
     after = (f"; a temperature of {c['temperature']:.2f}, fitted on validation images, makes it {_pct(c['ece_after'])}"
         if 'temperature' in c else '; the images of the training are needed to mend it')
@@ -405,7 +406,8 @@ def _tables(found, names):
     counts = Table(head, tuple((n, *map(int, row), int(row.sum())) for n, row in zip(names, m)), ink, 'Counts')
     norm = Table(head, tuple((n, *(f'{100*v:.1f}' for v in row), '100' if s else '—')
         for n, row, s in zip(names, share, m.sum(1))), ink, 'Per cent of each label')
-    cell = lambda v: '—' if v[0] is None else f'{100*v[0]:.1f} ({100*v[1]:.1f}–{100*v[2]:.1f})'
+    cell = lambda v: '—' if v[0] is None else f'{100*v[0]:.1f}' + ('' if v[1] is None else
+        f' ({100*v[1]:.1f}–{100*v[2]:.1f})')
     each = Table(('class', 'images', 'precision, %', 'recall, %', 'F1, %', 'AUC'), tuple((n, int(row.sum()),
         *(cell(found['each'][n][s]) for s in ('precision', 'recall', 'f1')), '—' if n not in found['auc'] else
         f"{found['auc'][n]:.3f}") for n, row in zip(names, m)), title='With 95 % intervals')
