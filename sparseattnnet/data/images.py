@@ -1047,6 +1047,22 @@ def _say_subfolders(taken, note):
                             f"each file is read as an image: "
                                   "if some are masks or copies, leave them out with only=.")
 
+# %% ../../nbs/data/images.ipynb #35b7eb8d
+_CHANNEL_NAME = re.compile(r'(bright|dark) ?field|[bd]f|phase( contrast)?|opd|fluorescence|dapi|hoechst|gfp|'
+                           r'rfp|fitc|dic|ssc|(channel|ch|c) ?[0-9]+', re.I)
+
+def _say_channels(taken, note): # the same names in the same sub-folders of every class: channels, perhaps
+    below = defaultdict(set)
+    for d, f in taken: below[d].add(f.relative_to(d).with_suffix('').as_posix())
+    first, *more = below.values()
+    if not more or any(b != first for b in more) or len({Path(n).parts[0] for n in first if '/' in n}) < 2: return
+    names = [d.name for d in below]
+    text = (f"The folders {', '.join(map(_shown, names))} hold the same names in the same sub-folders, as channels of "
+            f"the same cells do. If they are channels, pass channels='{','.join(names)}'")
+    if all(_CHANNEL_NAME.fullmatch(re.sub('[-_ ]+', ' ', n)) for n in names):
+        raise ValueError(f"{text}. If they really are classes, give them other names.")
+    note['said'].append(f"{text}. Without it they are classes.")
+
 # %% ../../nbs/data/images.ipynb #1157002b
 def _list_folders(folder):
     root, rows, problems, taken, masks = _deepest(folder), {}, [], [], []
@@ -1064,6 +1080,7 @@ def _list_folders(folder):
         note['said'].append(f"The folders in '{_shown(folder.name)}/{note['class_folders']}' are taken as classes "
                             f"({', '.join(_class_order({tidy_name(d.name) for d in dirs}))}): "
                             f"'{_shown(folder.name)}' holds that one folder alone.")
+    if taken: _say_channels(taken, note)
     _say_subfolders(taken, note)
     every, skipped = _walk_pairs(folder)
     masks = set(masks) | {f for f, _ in every

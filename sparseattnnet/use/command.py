@@ -19,7 +19,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from ..package import log
+from ..package import duration, log
 
 # %% ../../nbs/use/command.ipynb #59e4d9c1
 EXIT_CODES = {0: 'done', 1: 'a run failed', 2: 'wrong use or bad input', 130: 'stopped by Ctrl-C',
@@ -147,19 +147,21 @@ def predict_parser()->Parser:
 def train_lines(
     r:dict, # a run record
     place:str, # where the run lies
+    over_groups:tuple|None=None, # interval of the accuracy over groups, and their number; None where there are none
 )->list[str]: # five lines
     "What a person should know of a run that has ended."
     n, t, (C, H, W) = r['split_counts'], r['test'], r['config']['data']['size']
     model = f"SparseAttnNet ({r['preset']})" if r['preset'] else r['model']
-    low, high = t['accuracy_interval']
+    low, high, *groups = over_groups or t['accuracy_interval']
+    over = f' over {groups[0]} groups' if groups else ''
     unseen = 'the images that also chose the epoch' if r['protocol'] == 'paper' else 'images that training never saw'
     most = max(map(sum, t['confusion']))/t['n']
     looks = (f"It looks at {r['k']} of {H*W} pixels per image ({100*r['share_of_pixels']:.1f} %)" if r['preset']
         else 'It looks at every pixel')
     return [f"Trained {model} on {n['train']} {'SIMULATED' if r['simulated'] else 'real'} images of "
         f"{len(r['class_names'])} classes, {C} × {H} × {W} pixels; {n['val']} chose the epoch; {r['train_s']:.0f} s.",
-        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval {100*low:.1f} to {100*high:.1f} %) on {t['n']} {unseen}; "
-        f"macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %."
+        f"Accuracy {100*t['accuracy']:.1f} % (95 % interval{over} {100*low:.1f} to {100*high:.1f} %) on {t['n']} "
+        f"{unseen}; macro-F1 {100*t['macro_f1']:.1f} %; always the largest class: {100*most:.1f} %."
         + (' A smoke run is a rehearsal: it does not show how good the model gets.' if r['profile'] == 'smoke' else ''),
         f"{looks}; its classes are {', '.join(r['class_names'])}.",
         f"The run lies in {place}: weights, card, split, test predictions, record.",
@@ -177,6 +179,16 @@ def _start(argv, a): # the folder of `--start-from`, and its model and preset wh
     has = dict(preset=c['preset']) if 'preset' in c else dict(model=c['name'])
     asked = {w.split('=')[0] for w in argv}
     return dict(start_from=str(folder)) | {n: v for n, v in has.items() if f'--{n}' not in asked}
+
+# %% ../../nbs/use/command.ipynb #2b5e88b1
+def _over_groups(images, folder): # low, high and number of groups; None where every image is its own
+    from sparseattnnet.judge.confidence import class_intervals
+    from sparseattnnet.learn.records import load_predictions
+    p, group = load_predictions(folder/'predictions.csv'), dict(zip(images.ids, images.groups))
+    mine = [group[i] for i in p.ids]
+    if len(set(mine)) == len(mine): return None
+    s = class_intervals(p.labels, p.predicted, len(images.class_names), mine)
+    return *map(float, s['accuracy'][1:]), s['groups']
 
 # %% ../../nbs/use/command.ipynb #7528f18a
 def train(
@@ -203,12 +215,14 @@ def train(
         images = spec_set(spec)
         r = train_run(spec, out, redo=a['redo'], data=split_set(spec, images))
     place = _near(out/'runs'/r['run_id'])
-    print(*train_lines(r, place), sep='\n', flush=True)
+    over = _over_groups(images, out/'runs'/r['run_id'])
+    print(*train_lines(r, place, over), sep='\n', flush=True)
     with redirect_stdout(sys.stderr): few = _judge_all(spec, images, out, a, r)
     if few: print(*_said(few), sep='\n')
     return dict(run_id=r['run_id'], folder=place, simulated=r['simulated'], classes=r['class_names'],
         images=r['split_counts'], k=r['k'], share_of_pixels=r['share_of_pixels'],
-        test={n: r['test'][n] for n in ('n', 'accuracy', 'accuracy_interval', 'macro_f1')},
+        test={n: r['test'][n] for n in ('n', 'accuracy', 'accuracy_interval', 'macro_f1')}
+            | (dict(accuracy_interval=over[:2], groups=over[2]) if over else {}),
         model_sha256=r['checkpoint_sha256'], train_s=r['train_s']) | (dict(cross_validation=few) if few else {})
 
 # %% ../../nbs/use/command.ipynb #846ab08b
@@ -231,19 +245,17 @@ def _judge_all(spec, images, out, a, r): # what folds said; {} where there are n
     folds, repeats = _how_often(spec, images, a)
     if not folds: return {}
     more = folds*(repeats + .75*a['curve'])*r['train_s']
-    about = f'about {more:.0f} seconds' if more < 90 else f'about {more/60:.0f} minutes'
     asked = '' if a['folds'] else ' --folds 0 leaves it out.' + (' --curve tells whether more images would help.'
         if not a['curve'] else '')
     print(f"{r['test']['n']} of {len(images)} images judged this run. Now all of them do, in {folds} folds"
-        f"{f', {repeats} times' if repeats > 1 else ''}{', with a curve' if a['curve'] else ''}: {about}. Ctrl-C stops "
-        f'it and keeps the run; the same command goes on.{asked}', flush=True)
+        f"{f', {repeats} times' if repeats > 1 else ''}{', with a curve' if a['curve'] else ''}: about "
+        f'{duration(more)}. Ctrl-C stops it and keeps the run; the same command goes on.{asked}', flush=True)
     if images.shape[0] == 3 and not images.stacked and not spec.start_from:
         print('If these are stained cells, --start-from pbc begins with weights that know such cells.', flush=True)
     few, _ = cross_validate(spec, images, folds, repeats, out)
     if a['curve']: few['curve'] = learning_curve(spec, images, folds, out)
     write_json(out/'runs'/r['run_id']/'folds.json', few)
     return few
-
 
 # %% ../../nbs/use/command.ipynb #4d5bec74
 def ask_group(
