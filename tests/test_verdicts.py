@@ -184,3 +184,11 @@ def test_parquet_is_the_same_table(lab, model, tmp_path):
     assert got[7]['ml_score_B cell'] is None and got[0]['abstained'] == 0
     np.testing.assert_allclose(got[0]['ml_score_B cell'], float(want[0]['ml_score_B cell']))
     assert sorted(p.name for p in tmp_path.iterdir()) == ['p.csv', 'p.parquet']
+
+
+def test_cells_that_a_spreadsheet_would_run_are_inert_whatever_begins_them():
+    from sparseattnnet.learn.records import inert_cell
+    cells = [a + b for a in ['', *map(chr, range(128)), "''", "'+"] for b in ('', '=1', 'x', '1+2', '(a)', '|b')]
+    assert [c for c in cells if inert_cell(c) != c and c[:1] not in V._MARKS] == []
+    assert V._lines_of([cells]) == V._lines_of([[inert_cell(c) for c in cells]], str)
+    assert V._lines_of([cells]) != V._lines_of([cells], str)

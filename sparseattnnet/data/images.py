@@ -16,13 +16,17 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 import csv
 import hashlib
+import io
 import json
+import os
 import re
+import stat
 import numpy as np
 from fastcore.meta import delegates
 from ..package import log
@@ -284,23 +288,41 @@ def _affordable(shape, itemsize=1):
         raise ValueError(f"too large: {' × '.join(map(str, shape))} values, {n/2**20:,.0f} MB when decoded; expected "
                          f"at most {MOST_BYTES >> 20} MB for the image of one cell")
 
+@lru_cache(64)
+def _npy_about(head): # shape, whether columns come first, and type: parsed once for all files with this header
+    F, f = np.lib.format, io.BytesIO(head)
+    read = {(1, 0): F.read_array_header_1_0, (2, 0): F.read_array_header_2_0}.get(version := F.read_magic(f))
+    if read is None: raise ValueError(f"oddly typed: a NumPy file of version {version}; expected numbers")
+    shape, columns, dtype = read(f)
+    if dtype.hasobject:
+        raise ValueError("oddly typed: Python objects (a pickle), which are not opened, because that may run a "
+                         "program. Save an array of numbers")
+    if dtype.kind not in 'biufc': raise ValueError(f"oddly typed: {dtype} values")
+    if min(shape, default=0) < 0: raise ValueError(f"oddly typed: shape {shape}")
+    return shape, columns, dtype
+
+def _npy_head(f): # the same of an open file, which then stands at the first value
+    head = f.read(6)
+    if head[:2] == b'PK': raise ValueError("oddly typed: an .npz archive called .npy; give it its own ending")
+    if head != b'\x93NUMPY':
+        raise ValueError("unreadable: no NumPy file; if it is a pickle, it is not opened, because that may run a "
+                         "program. Save it with np.save")
+    version = f.read(2)
+    length = f.read(2 if version[:1] == b'\1' else 4)
+    return _npy_about(head + version + length + f.read(min(int.from_bytes(length, 'little'), 2**16)))
+
+# %% ../../nbs/data/images.ipynb #0281ec73
 def _load_npy(path):
-    F = np.lib.format
-    with path.open('rb') as f:
-        head = f.read(6)
-        if head[:2] == b'PK': raise ValueError("oddly typed: an .npz archive called .npy; give it its own ending")
-        if head != b'\x93NUMPY':
-            raise ValueError("unreadable: no NumPy file; if it is a pickle, it is not opened, because that may run a "
-                             "program. Save it with np.save")
-        f.seek(0)
-        read = {(1, 0): F.read_array_header_1_0, (2, 0): F.read_array_header_2_0}.get(version := F.read_magic(f))
-        if read is None: raise ValueError(f"oddly typed: a NumPy file of version {version}; expected numbers")
-        shape, _, dtype = read(f)
-        if dtype.hasobject:
-            raise ValueError("oddly typed: Python objects (a pickle), which are not opened, because that may run a "
-                             "program. Save an array of numbers")
+    with open(path, 'rb') as f:
+        shape, columns, dtype = _npy_head(f)
         _affordable(shape, dtype.itemsize)
-    return np.load(path, allow_pickle=False)
+        n = int(np.prod(shape))
+        raw = np.empty(n*dtype.itemsize, np.uint8)
+        if (got := f.readinto(raw)) < len(raw):
+            raise ValueError(f"Failed to read all data for array. Expected {shape} = {n} elements, could only read "
+                             f"{got//dtype.itemsize} elements. (file seems not fully written?)")
+    a = raw.view(dtype)
+    return a.reshape(shape[::-1]).T if columns else a.reshape(shape)
 
 # %% ../../nbs/data/images.ipynb #34e98450
 def _tiff_ycbcr(path, t):
@@ -478,10 +500,13 @@ def _open(
 )->tuple[np.ndarray, bool]: # (C, H, W), not checked yet, and whether pixels were transparent
     "Decode one file, obey its orientation and its alpha; a ValueError gives the reason, kind first."
     path = Path(path)
-    if not path.is_file(): raise ValueError("missing: no such file")
+    try: about = os.stat(path)
+    except PermissionError: raise
+    except (OSError, ValueError): raise ValueError("missing: no such file") from None
+    if not stat.S_ISREG(about.st_mode): raise ValueError("missing: no such file")
     if path.suffix.lower() not in IMAGE_ENDINGS:
         raise ValueError(f"unreadable: ending '{path.suffix}'; expected one of {', '.join(IMAGE_ENDINGS)}")
-    if not path.stat().st_size: raise ValueError("empty: the file has 0 bytes")
+    if not about.st_size: raise ValueError("empty: the file has 0 bytes")
     try:
         d = _decode(path, names)
         if d.alpha is not None and len(names) == len(x := _channels_first(d.pixels)) + 1:
@@ -565,8 +590,6 @@ def report(
     return '\n'.join([head, *lines, *(['Expected:'] if hints else []), *hints])
 
 # %% ../../nbs/data/images.ipynb #11570002
-import io
-import os
 import unicodedata
 from collections import defaultdict
 from contextlib import suppress
@@ -1547,12 +1570,15 @@ def _cut_npz(path, e):
     return BadImages([ImageProblem(path.name, f"truncated: not a whole .npz file ({type(e).__name__})")], 1,
                      f"'{path.name}'")
 
-def _npz_array(z, key, path):
-    info = next((i for i in z.zip.infolist() if i.filename in (key, f'{key}.npy')), None)
-    if info and info.file_size > MOST_BYTES and info.file_size > BOMB*max(info.compress_size, 1):
+def _check_growth(info, key, path):
+    if info.file_size > MOST_BYTES and info.file_size > BOMB*max(info.compress_size, 1):
         raise ValueError(f"{path.name}: the array '{key}' grows from {info.compress_size:,} bytes to "
                          f"{info.file_size:,}, more than {BOMB} times: it may be made to fill your memory. Save it "
                          "again with np.savez")
+
+def _npz_array(z, key, path):
+    info = next((i for i in z.zip.infolist() if i.filename in (key, f'{key}.npy')), None)
+    if info: _check_growth(info, key, path)
     try: return z[key]
     except ValueError as e:
         if 'allow_pickle' not in str(e): raise _cut_npz(path, e) from None

@@ -115,11 +115,13 @@ def predict_parser()->Parser:
         'Classify images with a trained model and write a table: a row per image, whether it could be read or not.',
         "  sparseattnnet predict outputs/runs/NAME new_cells/ -o predictions.csv\n"
         "  sparseattnnet predict NAME cells/ --only 'slide_7/*'     a run by its name, some of the images\n"
+        "  sparseattnnet predict NAME crops.npy                     a stack of images in one file, the fastest way\n"
         "  sparseattnnet predict NAME list.csv --max-error 0.02     its columns carried through; unsure ones marked\n"
         "  sparseattnnet predict NAME --watch incoming/             a row as soon as a file is whole, until Ctrl-C")
     p.add_argument('run', metavar='RUN', help="a run's folder, a saved classifier's, or the name of a run")
     p.add_argument('folder', metavar='FOLDER',
-        help='images: a folder, a table with the column path, an .rtdc measurement, or one file')
+        help='images: a folder, a table with the column path, an .rtdc measurement, an .npy or .npz file with many '
+        'images in one array, or one image file')
     p.add_argument('-o', '--output', default='predictions.csv', metavar='CSV',
         help='the table to write, .csv or .parquet, or a judged copy, .rtdc (default predictions.csv)')
     p.add_argument('--abstain-below', type=float, default=0., metavar='SCORE',
@@ -355,7 +357,8 @@ def predict_lines(
     if n['without_verdict']: out.append(f"Without a verdict: {n['without_verdict']}; the column 'problem' says why.")
     if n['abstained']: out.append(f"Abstained: {n['abstained']} of {done}; look at these yourself.")
     if done and n['decoding'] > n['computing'] > 0:
-        out.append('Decoding the files took longer than classifying them: NPY files, or fewer pixels, are quicker.')
+        out.append('Decoding the files took longer than classifying them: one NPY file with all images, or fewer '
+            'pixels, are quicker.')
     if model.card.get('simulated'):
         out.append('The model was trained on SIMULATED images: on real ones its verdicts mean little.')
     return [*out, f'The table is {output}.']
@@ -368,16 +371,18 @@ def predict(
     a = predict_parser().parse_args(argv)
     from tqdm import tqdm
     from sparseattnnet.use.trained import load
-    from sparseattnnet.use.verdicts import Asked, work_list, write_table
+    from sparseattnnet.use.verdicts import Asked, write_table
     if Path(a.output).is_dir(): raise WrongUse(f"-o {a.output}: that is a folder, expected the name of a CSV file")
     if a.workers < 0: raise WrongUse(f'--workers {a.workers}: expected a whole number, 0 or more')
     if a.idle < 0 or (a.idle and not a.watch): raise WrongUse(f'--idle {a.idle:g}: expected seconds, with --watch')
     model = load(a.run, a.device, a.out)
     asked = Asked(a.only, a.engine, wanted_threshold(model, a.abstain_below, a.max_error), a.workers)
     if a.watch: return _watch(model, a, asked)
-    total = len(work_list(model, a.folder, a.only)[1])
-    with tqdm(total=total, unit='img', leave=False, disable=not sys.stderr.isatty()) as bar:
-        n = write_table(model, a.folder, a.output, asked, lambda rows: bar.update(rows - bar.n))
+    with tqdm(unit='img', leave=False, disable=not sys.stderr.isatty()) as bar:
+        def tick(rows, total):
+            bar.total = total
+            bar.update(rows - bar.n)
+        n = write_table(model, a.folder, a.output, asked, tick)
     output = _near(Path(a.output))
     print(*predict_lines(n, model, output), sep='\n')
     if n['images'] == n['without_verdict']:

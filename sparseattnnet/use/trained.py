@@ -4,17 +4,22 @@
 
 # %% auto #0
 __all__ = ['PICKLES', 'STARTS', 'ASK', 'ENGINES', 'FAST_FROM', 'find_run', 'channels_first', 'scale_images', 'TrainedModel',
-           'as_array', 'usable_device', 'load', 'pick_engine', 'predict_proba', 'Looked', 'look', 'image_files',
-           'FileVerdict', 'open_raw', 'verdict_batches', 'predict_files']
+           'as_array', 'usable_device', 'load', 'pick_engine', 'predict_proba', 'Looked', 'look', 'stack_axis', 'Stack',
+           'find_stack', 'StackImage', 'StackImages', 'image_files', 'FileVerdict', 'open_raw', 'verdict_batches',
+           'predict_files']
 
 # %% ../../nbs/use/trained.ipynb #015768e9
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError
 import os
 import numpy as np
 import sparseattnnet
@@ -23,7 +28,8 @@ from torch import Tensor, nn
 from ..data.datasets import project_root
 from ..data.images import GREY, NAME_THEM, RGB, ImageSet, find_table, list_images, open_image
 from ..data.images import OUT, _class_files, _is_image, _outside, resize_image, to_channels, walk_files
-from ..data.images import _channels_first, _check_pixels
+from ..data.images import DTYPES, MOST_BYTES
+from ..data.images import _affordable, _channels_first, _check_growth, _check_pixels, _npy_head
 from ..data.rtdc import Event, read_event
 from ..learn.baselines import Baseline, build_baseline
 from ..learn.records import load_checkpoint
@@ -97,38 +103,47 @@ def channels_first(
     return x
 
 # %% ../../nbs/use/trained.ipynb #1fb024ca
-def scale_images(
-    x, # tensor or array of any shape: raw values
-    value_range:tuple|None, # (low, high) that become 0 and 1, as the card has it; None is (0, 1)
-)->Tensor: # float32 in [0, 1]
-    "Put raw images on a model's range; ValueError for values that cannot be raw."
-    x = x if isinstance(x, Tensor) else torch.as_tensor(np.require(x, requirements='CW'))
-    low, high = (torch.as_tensor(v, dtype=torch.float64) for v in value_range or (0., 1.))
-    eight, unit = (bool(low.ndim == 0 and low == 0 and high == h) for h in (255, 1))
-    said = f"this model expects raw values from {low.tolist()} to {high.tolist()}"
-    if x.dtype == torch.bool or x.is_complex(): raise ValueError(f"X of type {x.dtype}: expected numbers; {said}")
-    if x.dtype == torch.uint8:
+def _ends(kind, span, value_range): # the values that become 0 and 1; ValueError for values that cannot be raw
+    low, high = (np.asarray(v, np.float64) for v in value_range or (0., 1.))
+    said = lambda: f"this model expects raw values from {low.tolist()} to {high.tolist()}"
+    eight, unit = (low.ndim == 0 and low == 0 and high == h for h in (255, 1))
+    if kind == 'bool' or kind.startswith('complex'):
+        raise ValueError(f"X of type torch.{kind}: expected numbers; {said()}")
+    if kind == 'uint8':
         if not (eight or unit):
-            raise ValueError(f"X of type uint8, but {said}: pass the images as the instrument wrote them, not their "
+            raise ValueError(f"X of type uint8, but {said()}: pass the images as the instrument wrote them, not their "
                 "8-bit copies")
-        low, high = low*0, high*0 + 255
-    elif x.is_floating_point():
-        least, most = (float(v) for v in x.detach().aminmax()) if x.numel() else (0., 0.)
+        return low*0, high*0 + 255
+    if 'float' in kind:
+        least, most = span()
         if not (np.isfinite(least) and np.isfinite(most)):
             raise ValueError("X holds NaN or infinite values: look at these images, or leave them out")
         if eight or unit:
             if least < -NEAR or most > 1 + NEAR:
                 raise ValueError(f"X holds floats from {least:g} to {most:g}: expected 8-bit images (uint8), or floats "
                     "in [0, 1]")
-            low, high = low*0, high*0 + 1
-        elif most <= 1 and float(high.max()) > 10:
-            raise ValueError(f"X holds floats from {least:g} to {most:g}, but {said}: do not scale the images yourself")
+            return low*0, high*0 + 1
+        if most <= 1 and float(high.max()) > 10:
+            raise ValueError(f"X holds floats from {least:g} to {most:g}, but {said()}: do not scale the images "
+                "yourself")
     elif eight or unit:
-        raise ValueError(f"X of type {x.dtype}: expected 8-bit images, so convert them by .astype('uint8') where they "
-            "go from 0 to 255, or floats in [0, 1]")
-    low, factor = low.float(), (1/(high - low)).float()
+        raise ValueError(f"X of type torch.{kind}: expected 8-bit images, so convert them by .astype('uint8') where "
+            "they go from 0 to 255, or floats in [0, 1]")
+    return low, high
+
+# %% ../../nbs/use/trained.ipynb #9aab0846
+def scale_images(
+    x, # tensor or array of any shape: raw values
+    value_range:tuple|None, # (low, high) that become 0 and 1, as the card has it; None is (0, 1)
+)->Tensor: # float32 in [0, 1]
+    "Put raw images on a model's range; ValueError for values that cannot be raw."
+    x = x if isinstance(x, Tensor) else torch.as_tensor(np.require(x, requirements='CW'))
+    span = lambda: tuple(float(v) for v in x.detach().aminmax()) if x.numel() else (0., 0.)
+    low, high = _ends(str(x.dtype).removeprefix('torch.'), span, value_range)
+    low, factor = (torch.as_tensor(np.asarray(v, np.float32)) for v in (low, 1/(high - low)))
     if low.ndim: low, factor = low[:, None, None], factor[:, None, None]
-    return ((x.float() - low.to(x.device))*factor.to(x.device)).clamp(0, 1)
+    x = x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return x.sub_(low.to(x.device)).mul_(factor.to(x.device)).clamp_(0, 1)
 
 # %% ../../nbs/use/trained.ipynb #eabcdb28
 ENGINES = ('auto', 'torch', 'fast')
@@ -383,6 +398,234 @@ def _draw(seen, n):
         row[4].invert_yaxis()
     return fig
 
+# %% ../../nbs/use/trained.ipynb #76561d4a
+def _ask_shape(name, shape, model, why):
+    c = model.channels
+    named = f" ({', '.join(model.channel_names)})" if model.channel_names else ''
+    many = f"a stack (N, {c}, H, W) or (N, H, W, {c})" + ' or (N, H, W)'*(c == 1)
+    raise ValueError(f"{name}: an array of the shape {shape}, {why}. The model was trained on {c} "
+        f"channel{'s'*(c > 1)}{named}: expected {many}, or in an .npy file one image "
+        f"({c}, H, W) or (H, W, {c}), of at least 8 × 8 pixels")
+
+def stack_axis(
+    model:TrainedModel, # a trained model
+    shape:tuple, # of the array
+    name:str='X', # what it is called in an error
+    single:bool=True, # whether the array may be one image: an .npy may, an .npz may not
+)->int|None: # axis of the channels, 0 for a stack without one; None for one image
+    "How a model of C channels reads an array; ValueError with the shape where no reading fits, or two do."
+    ends, n = {model.channels, 3} if model.channels == 1 else {model.channels}, len(shape)
+    if n in (3, 4) and not shape[0]: _ask_shape(name, shape, model, 'without images')
+    fits = [a for a in (1, 3) if n == 4 and shape[a] in ends and min(np.delete(shape[1:], a - 1)) >= 8]
+    if len(fits) == 2 and (shape[1] == model.channels) != (shape[3] == model.channels):
+        fits = [1 if shape[1] == model.channels else 3]
+    one = single and (n == 2 or n == 3 and any(shape[a] in ends and min(np.delete(shape, a)) >= 8 for a in (0, 2)))
+    many = n == 3 and model.channels == 1 and min(shape[1:]) >= 8
+    if one and many and shape[0] != 1:
+        _ask_shape(name, shape, model, f"which may be {shape[0]} grey images or one image of {shape[0]} channels: save "
+            f"the images as {(shape[0], 1, *shape[1:])}, or the one image as {(*shape[1:], shape[0])}")
+    if one: return None
+    if many: return 0
+    if len(fits) == 2: _ask_shape(name, shape, model, 'whose axis 1 or axis 3 may be the channels')
+    if not fits: _ask_shape(name, shape, model, f"{shape[0]} grey images as it seems" if n == 3 and single and
+        min(shape[1:]) >= 8 else 'which fits in no way')
+    return fits[0]
+
+# %% ../../nbs/use/trained.ipynb #7d8f4250
+_NO_ZIP = (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError, OSError)
+
+class Stack:
+    "Many images in one array of a file, of which a part is in memory at a time."
+    def __init__(self,
+        file:str|Path, # an .npy or .npz file
+        shape:tuple, # of the array
+        dtype, # of its values
+        axis:int, # of the channels, 0 for none
+        at:int=0, # bytes before the first image
+        columns:bool=False, # whether columns come first (Fortran order)
+        member:str='', # name in an .npz
+    ):
+        self.file, self.shape, self.dtype, self.axis, self.at = Path(file), tuple(shape), np.dtype(dtype), axis, at
+        self.columns, self.member, self.lock, self.stream, self.next = columns, member, Lock(), None, 0
+
+    def __len__(self): return self.shape[0]
+
+    @property
+    def size(self)->int:
+        "Bytes of one image."
+        return self.dtype.itemsize*int(np.prod(self.shape[1:], dtype=object))
+
+    def read(self,
+        which, # numbers of images, in rising order
+    )->np.ndarray: # (n, C, H, W), floats as float32
+        "Some images; ValueError where the file does not hold them any more."
+        which = np.asarray(which)
+        runs = np.split(which, np.flatnonzero(np.diff(which) != 1) + 1)
+        take = self._unpack if self.member else self._slice
+        try: parts = [take(int(r[0]), int(r[-1]) + 1) for r in runs]
+        except (ValueError, *_NO_ZIP) as e:
+            raise ValueError(f"truncated: images {which[0]} to {which[-1]} cannot be read ({str(e)[:120]})") from None
+        x = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        x = x[:, None] if not self.axis else x if self.axis == 1 else np.moveaxis(x, 3, 1)
+        kind = np.float32 if x.dtype.kind == 'f' else x.dtype.newbyteorder('=')
+        return np.ascontiguousarray(x, kind)
+
+    def _slice(self, start, stop):
+        if self.columns: return np.array(np.memmap(self.file, self.dtype, 'r', self.at, self.shape, 'F')[start:stop])
+        raw = np.empty((stop - start)*self.size, np.uint8)
+        with self.lock:
+            if self.stream is None: self.stream = open(self.file, 'rb', 0)
+            self.stream.seek(self.at + start*self.size)
+            got = self.stream.readinto(raw)
+        if got < len(raw): raise ValueError(f"{got:,} bytes, expected {len(raw):,}")
+        return raw.view(self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _unpack(self, start, stop):
+        size = self.size
+        with self.lock:
+            f, at, self.stream = self.stream, self.next, None
+            if f is None or at > start:
+                f, at = ZipFile(self.file).open(self.member), 0
+                _skip(f, self.at)
+            _skip(f, (start - at)*size)
+            raw = f.read((stop - start)*size)
+            self.stream, self.next = f, stop
+        return np.frombuffer(raw, self.dtype).reshape(stop - start, *self.shape[1:])
+
+# %% ../../nbs/use/trained.ipynb #ecbdfd59
+def _skip(f, n): # n bytes of a stream; how many there were
+    left = n
+    while left and (b := f.read(min(left, 2**20))): left -= len(b)
+    return n - left
+
+# %% ../../nbs/use/trained.ipynb #d5c9db65
+def _npz_arrays(z, path): # of the array of images: name, member, shape, whether columns come first, type, place
+    found, other = [], []
+    if len(set(z.namelist())) < len(z.namelist()): raise ValueError(f"{path.name}: two arrays of one name")
+    for info in z.infolist():
+        name = info.filename.removesuffix('.npy')
+        try:
+            with z.open(info) as f: about = *_npy_head(f), f.tell()
+        except ValueError as e: other.append(f'{name} ({e})')
+        else: (found if len(about[0]) in (3, 4) else other).append((name, info, *about))
+    if len(found) > 1: found = [f for f in found if f[0].lower() == 'images'] or found
+    if len(found) == 1: return found[0]
+    named = ', '.join(f if isinstance(f, str) else f'{f[0]} {f[2]}' for f in found + other)
+    raise ValueError(f"{path.name} holds {named or 'nothing'}: expected one array of images, or one called images")
+
+def _npz_stack(model, path): # the array of images in an archive
+    try:
+        with ZipFile(path) as z:
+            name, info, shape, columns, dtype, at = _npz_arrays(z, path)
+            _check_growth(info, name, path)
+            axis = stack_axis(model, shape, f'{path.name}, {name}', single=False)
+            if columns:
+                raise ValueError(f"{path.name}: {name} has its columns first (Fortran order), so that no image lies in "
+                    "one piece. Save it with np.ascontiguousarray, or as .npy")
+            stack = _check_stack(model, Stack(path, shape, dtype, axis, at, member=info.filename))
+            want = at + len(stack)*stack.size
+            with z.open(info) as f: got = _skip(f, max(want, info.file_size) + 1)
+    except _NO_ZIP as e:
+        why = str(e)[:120] or type(e).__name__
+        raise ValueError(f"{path.name}: truncated: not a whole .npz file ({why})") from None
+    if got != want: raise ValueError(f"{path.name}: truncated: {name} of {got:,} bytes, expected {want:,}")
+    return stack
+
+# %% ../../nbs/use/trained.ipynb #db4db1ed
+def find_stack(
+    model:TrainedModel, # a trained model
+    source, # what is to be classified
+)->Stack|None: # None for anything else, such as a folder or a file with one image
+    "The stack in an .npy or .npz file; ValueError where its shape, type, size or bytes do not fit."
+    path = Path(source).expanduser() if isinstance(source, (str, Path)) else Path()
+    if path.suffix.lower() not in ('.npy', '.npz') or not path.is_file(): return None
+    if path.suffix.lower() == '.npz': return _npz_stack(model, path)
+    with open(path, 'rb') as f:
+        try: shape, columns, dtype = _npy_head(f)
+        except ValueError: return None # one image that cannot be read: its row says why
+        at, size = f.tell(), os.fstat(f.fileno()).st_size
+    if (axis := stack_axis(model, shape, path.name)) is None: return None
+    stack = _check_stack(model, Stack(path, shape, dtype, axis, at, columns))
+    if size < (want := at + len(stack)*stack.size):
+        raise ValueError(f"{path.name}: truncated: {size:,} bytes, expected {want:,} for the shape {shape}")
+    return stack
+
+def _check_stack(model, stack): # the same, if its images can be read and have the type that the model needs
+    name, dtype = stack.file.name, stack.dtype
+    try: _affordable(stack.shape[1:], dtype.itemsize)
+    except ValueError as e: raise ValueError(f'{name}: {e}') from None
+    if dtype.kind != 'f' and dtype.name not in DTYPES:
+        raise ValueError(f"{name}: {dtype} values; expected uint8, uint16 or float")
+    if dtype.kind != 'f':
+        try: _ends(dtype.name, None, model.value_range)
+        except ValueError as e: raise ValueError(f"{name}: {str(e).replace('X ', 'images ', 1)}") from None
+    return stack
+
+# %% ../../nbs/use/trained.ipynb #d3654d88
+class StackImage(NamedTuple):
+    "One image of a stack."
+    stack:Stack # where it lies
+    index:int # its number, from 0
+
+class StackImages(Sequence):
+    "(name, `StackImage`) of each image of a stack, made when it is asked for."
+    def __init__(self,
+        stack:Stack, # the images
+        which=None, # numbers of those that are meant, in rising order; None for all
+    ):
+        self.stack, self.which = stack, range(len(stack)) if which is None else which
+        self.begin = f'{stack.file.name}, image '
+
+    def __len__(self): return len(self.which)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice): return StackImages(self.stack, self.which[i])
+        return f'{self.begin}{self.which[i]}', StackImage(self.stack, self.which[i])
+
+    def __iter__(self): return ((f'{self.begin}{i}', StackImage(self.stack, i)) for i in self.which)
+
+    def matching(self,
+        only:str, # pattern of names; '' for all
+    )->'StackImages':
+        "The images whose names match."
+        if not only: return self
+        return StackImages(self.stack, [n for n, (name, _) in zip(self.which, self) if fnmatch(name, only)])
+
+# %% ../../nbs/use/trained.ipynb #092b4b8b
+def _fitting(model, x): # (C, H, W) raw, of the model's size; ValueError gives the reason why it cannot be used
+    if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
+    if (x[:, 0] == x[:, 0, :1]).all() and (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
+    if len(x) != model.channels:
+        raise ValueError(f"oddly typed: {len(x)} channel{'s'*(len(x) > 1)}; the model was trained on {model.channels} "
+            f"({', '.join(model.channel_names)})")
+    x = resize_image(x, model.size) if model.size else x
+    span = lambda: (float(x.min()), float(x.max()))
+    try: _ends(x.dtype.name, span, model.value_range)
+    except ValueError as e: raise ValueError(f"oddly typed: {str(e).replace('X ', 'the image ', 1)}") from None
+    return x
+
+def _surely_fits(model, x): # whether an image of a batch (n, C, H, W) needs no second look, (n,)
+    if x.shape[1] != model.channels or model.size and x.shape[2:] != model.size: return np.zeros(len(x), bool)
+    least, most = (f(x.reshape(len(x), -1), axis=1) for f in (np.min, np.max))
+    fine = least < most
+    if x.shape[1] > 1: fine &= (x[:, :, 0] != x[:, :, 0, :1]).any((1, 2))
+    for i in np.flatnonzero(fine) if x.dtype.kind == 'f' else ():
+        try: _ends('float32', lambda: (float(least[i]), float(most[i])), model.value_range)
+        except ValueError: fine[i] = False
+    return fine
+
+def _open_stack(model, part): # the images (n, C, H, W); a list of images and reasons where one does not fit
+    step = max(1, MOST_BYTES//part.stack.size) # large images come in smaller parts
+    if step < len(part): return [x for i in range(0, len(part), step) for x in _open_stack(model, part[i:i + step])]
+    try: x = part.stack.read(part.which)
+    except ValueError as e: return [str(e)]*len(part)
+    fine = _surely_fits(model, x)
+    return x if fine.all() else [a if ok else _second_look(model, a) for a, ok in zip(x, fine)]
+
+def _second_look(model, a):
+    try: return _fitting(model, _check_pixels(a))
+    except ValueError as e: return str(e)
+
 # %% ../../nbs/use/trained.ipynb #396e404f
 def _table_files(folder, table):
     rows, problems, _ = list_images(folder, table)
@@ -394,11 +637,13 @@ def _channel_root(model, folder):
 
 def image_files(
     model:TrainedModel, # a trained model
-    source, # folder, table with the columns path and label, image file, or a list of image files
+    source, # folder, table with the columns path and label, image file, stack, or list of files
     only:str='', # pattern of names to keep, such as 'dataset_1/*'
-)->list[tuple[str, Path|str]]: # name of each image, and its file or the reason why there is none
+)->Sequence: # (name, file or the reason why there is none) of each image, a list or `StackImages`
     "The images of a folder, labelled or not, sorted by name. FileNotFoundError, ValueError where there are none."
-    if isinstance(source, (list, tuple, np.ndarray)): found = [(Path(str(f)).as_posix(), Path(str(f))) for f in source]
+    if stack := find_stack(model, source): found = StackImages(stack)
+    elif isinstance(source, (list, tuple, np.ndarray)):
+        found = [(Path(str(f)).as_posix(), Path(str(f))) for f in source]
     else:
         folder = Path(source).expanduser()
         if not folder.exists(): raise FileNotFoundError(f"'{source}': no such folder or file, check the path")
@@ -406,7 +651,8 @@ def image_files(
             found = _table_files(folder, None) if folder.suffix.lower() in ('.csv', '.tsv') else [(folder.name, folder)]
         elif _channel_root(model, folder): found = _below(folder/model.channel_names[0])
         else: found = _table_files(folder, t) if (t := find_table(folder)) else _below(folder)
-    kept = sorted((n, f) for n, f in found if not only or fnmatch(n, only))
+    if isinstance(found, StackImages): kept = found.matching(only)
+    else: kept = sorted((n, f) for n, f in found if not only or fnmatch(n, only))
     if kept: return kept
     if found:
         raise ValueError(f"only='{only}' matches none of {len(found)} images: expected a pattern for names such as "
@@ -431,7 +677,7 @@ class FileVerdict(NamedTuple):
 # %% ../../nbs/use/trained.ipynb #c1f46e23
 def open_raw(
     model:TrainedModel, # a trained model
-    path:str|Path|Event, # an image file (in the first channel's folder where channels are folders), or an event
+    path:str|Path|Event|StackImage, # an image file (with a folder per channel: in the first), an event, or of a stack
     root:Path|None=None, # the folder that holds a folder per channel; None where a file holds all channels
 )->np.ndarray: # (C, H, W), raw values, of the model's size
     "One file as the model takes it; a ValueError gives the reason why it cannot be used."
@@ -443,35 +689,38 @@ def open_raw(
             raise ValueError(f"oddly typed: channels of the shapes {[p.shape for p in parts]}; expected one grey image "
                 "in each folder")
         x = np.concatenate(parts)
+    elif isinstance(path, StackImage): x = _check_pixels(path.stack.read([path.index])[0])
     elif isinstance(path, Event): x = _check_pixels(_channels_first(read_event(path), len(names)))
     else:
         try: x = open_image(path, names)
         except ValueError as e: raise ValueError(str(e).removesuffix(f'; {NAME_THEM}')) from None
-    if model.channels == 1 and len(x) == 3: x = to_channels(x, 1)
-    if (x == x[:, :1, :1]).all(): raise ValueError("empty: all pixels are equal")
-    if len(x) != model.channels:
-        raise ValueError(f"oddly typed: {len(x)} channel{'s'*(len(x) > 1)}; the model was trained on {model.channels} "
-            f"({', '.join(model.channel_names)})")
-    x = resize_image(x, model.size) if model.size else x
-    try: scale_images(x, model.value_range)
-    except ValueError as e: raise ValueError(f"oddly typed: {str(e).replace('X ', 'the image ', 1)}") from None
-    return x
+    return _fitting(model, x)
 
 # %% ../../nbs/use/trained.ipynb #7a5bec77
 def _open_one(model, root, f):
     if isinstance(f, str): return f
-    try: return scale_images(open_raw(model, f, root), model.value_range)
+    try: return open_raw(model, f, root)
     except (ValueError, OSError) as e: return str(e) or type(e).__name__
 
-def _verdict(model, name, x, probs):
-    if not isinstance(x, Tensor): return FileVerdict(name, '', None, x)
-    p = next(probs)
-    return FileVerdict(name, model.class_names[int(p.argmax())], p)
+def _open_part(model, root, part): # images of a part on the model's range, None for none; a reason for each, or ''
+    if isinstance(part, StackImages): got = _open_stack(model, part)
+    else: got = [_open_one(model, root, f) for _, f in part]
+    if isinstance(got, np.ndarray): return scale_images(got, model.value_range), ['']*len(got)
+    good, why = [x for x in got if not isinstance(x, str)], [x if isinstance(x, str) else '' for x in got]
+    if not good: return None, why
+    scaled = lambda x: scale_images(x, model.value_range)
+    return scaled(np.stack(good)) if len({x.dtype for x in good}) == 1 else torch.stack([*map(scaled, good)]), why
+
+def _verdicts(model, part, why, probs): # one for each image; `probs` are those of the good ones
+    at, best = iter(range(len(probs))), probs.argmax(1).tolist() if len(probs) else []
+    name = lambda i: model.class_names[best[i]]
+    return [FileVerdict(n, '', None, w) if w else FileVerdict(n, name(i := next(at)), probs[i])
+        for (n, _), w in zip(part, why)]
 
 # %% ../../nbs/use/trained.ipynb #6f5bec76
 def verdict_batches(
     model:TrainedModel, # a trained model
-    files:list, # (name, file, or the reason why there is none) of each image
+    files, # (name, file, or the reason why there is none) of each image: a list, or `StackImages`
     root:Path|None=None, # the folder that holds a folder per channel; None where a file holds all channels
     engine:str='torch', # 'torch' or 'fast'
     batch_size:int=64, # images of a batch
@@ -481,17 +730,20 @@ def verdict_batches(
     "Classify files batch by batch; the next batch is decoded while one is computed."
     spent = {} if spent is None else spent
     spent |= dict(decoding=0., computing=0.)
-    cut = [files[i:i + batch_size] for i in range(0, len(files), batch_size)]
     with ThreadPoolExecutor(workers or None) as pool:
-        opened = lambda part: [pool.submit(_open_one, model, root, f) for _, f in part]
-        ahead = opened(cut[0]) if cut else []
-        for part, following in zip(cut, [*cut[1:], []]):
+        def opened(part):
+            if isinstance(part, StackImages): return [part] if part else []
+            step = -(-batch_size//pool._max_workers)
+            return [pool.submit(_open_part, model, root, part[i:i + step]) for i in range(0, len(part), step)]
+        result = lambda f: _open_part(model, root, f) if isinstance(f, StackImages) else f.result()
+        ahead = opened(files[:batch_size])
+        for i in range(0, len(files), batch_size):
             t0 = perf_counter()
-            got, ahead = [f.result() for f in ahead], opened(following)
+            got, ahead = [result(f) for f in ahead], opened(files[i + batch_size:i + 2*batch_size])
             t1 = perf_counter()
-            good = [x for x in got if isinstance(x, Tensor)]
-            probs = iter(_probabilities(model, torch.stack(good), engine) if good else ())
-            verdicts = [_verdict(model, n, x, probs) for (n, _), x in zip(part, got)]
+            good, why = [x for x, _ in got if x is not None], [w for _, ws in got for w in ws]
+            probs = _probabilities(model, torch.cat(good) if len(good) > 1 else good[0], engine) if good else ()
+            verdicts = _verdicts(model, files[i:i + batch_size], why, probs)
             spent['decoding'] += t1 - t0
             spent['computing'] += perf_counter() - t1
             yield verdicts
@@ -499,7 +751,7 @@ def verdict_batches(
 # %% ../../nbs/use/trained.ipynb #9961add8
 def predict_files(
     model:TrainedModel, # a trained model
-    source, # folder, table, image file, or a list of image files
+    source, # folder, table, image file, stack, or a list of image files
     only:str='', # pattern of names to keep
     engine:str='auto', # 'auto', 'torch', or 'fast'
     tick=None, # called with the number of images after each batch
