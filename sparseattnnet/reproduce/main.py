@@ -156,6 +156,7 @@ def _keep_remake(path, found, made, both): # one row per published run
     rows = {r['run_id']: r for r in pd.read_csv(path).to_dict('records')} if path.exists() else {}
     table = pd.DataFrame((rows | {row['run_id']: row}).values())
     with R.atomic_path(path) as part: table.round(3).to_csv(part, index=False)
+    R.write_provenance(path, sorted(table.run_id), {}, 'nbs/reproduce/main.ipynb')
 
 # %% ../../nbs/reproduce/main.ipynb #d2d122a8
 def _row_of(job, out):
