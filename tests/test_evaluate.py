@@ -54,6 +54,38 @@ def test_the_report_has_the_numbers_of_the_record(cells, run, capsys):
     assert (run/'validation.csv').is_file()
 
 
+def test_the_background_has_one_number_in_both_commands(tmp_path, capsys):
+    "The range of the training images clips others than the range of all images, which changed the features."
+    cells = discs(tmp_path/'cells', 96)
+    rng = np.random.default_rng(1)
+    for f in sorted(cells.glob('*.png')):
+        Image.fromarray(rng.lognormal(6, 1.5, (16, 16)).clip(0, 65535).astype(np.uint16)).save(f)  # a long tail, so that the ranges differ
+    assert main(['train', str(cells), '--epochs', '1', '--preset', 'edge', '--device', 'cpu', '--folds', '0', '--out', str(tmp_path/'out')]) == 0
+    found, run = {}, next((tmp_path/'out'/'runs').iterdir())
+    for name, words in (('inspect', [str(cells)]), ('evaluate', [str(run), str(cells)])):
+        capsys.readouterr()
+        assert main([name, *words, '--json']) == 0
+        found[name] = json.loads(capsys.readouterr().out)['background']
+    assert found['inspect'] == found['evaluate'] and 'scores' in found['inspect']
+    case = E.open_case(run, cells, device='cpu')
+    fitted = E.control_facts(case.everything.with_range(*case.model.value_range))
+    assert fitted['scores'] != found['inspect']['scores']
+
+
+def test_channels_stand_side_by_side_and_are_named():
+    x = np.random.default_rng(0).random((5, 8, 8))
+    assert [(len(a), t) for a, t in E._views(x[:2], ('bright', 'dark'))] == [(1, ' (bright)'), (1, ' (dark)')]
+    assert [(len(a), t) for a, t in E._views(x[:3], ('r', 'g', 'b'))] == [(3, '')]
+    assert [t for _, t in E._views(x, tuple('abcde'))] == [E.MEAN]
+
+
+@pytest.mark.parametrize('ends', [None, .2])
+def test_a_missing_interval_of_f1_is_explained(ends):
+    score = dict(precision=[.5, .1, .9], recall=[.5, .1, .9], f1=[.5, ends, ends])
+    found = dict(scores=dict(confusion=[[1, 1], [1, 1]]), each=dict(a=score, b=score), auc={})
+    assert bool(E._tables(found, ('a', 'b'))[2].note) == (ends is None)
+
+
 def test_without_images_it_says_less_and_how_to_get_more(run, tmp_path, capsys):
     assert main(['evaluate', str(run), '-o', str(tmp_path/'r.html')]) == 0
     said = capsys.readouterr().out

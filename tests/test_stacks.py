@@ -166,6 +166,35 @@ def test_a_stack_that_cannot_be_used_is_one_error_and_nothing_is_written(kind, s
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+ODD_HEADS = {'unclosed': "{'descr': '|u1', 'fortran_order': False, 'shape': (5, 16, 16)", 'deep': "{'descr': '|u1', 'fortran_order': False, 'shape': " + '-'*9000 + '1}',
+    'many axes': "{'descr': '|u1', 'fortran_order': False, 'shape': (" + '1, '*3000 + '), }'}
+
+
+@pytest.mark.parametrize('kind, said', [('unclosed', 'header of the NumPy file does not hold'), ('deep', 'header of the NumPy file does not hold'), ('many axes', 'an array of 3000 axes')])
+def test_a_header_that_numpy_cannot_parse_is_our_error(kind, said, grey, tmp_path):
+    raw = fuzz.npy_text(ODD_HEADS[kind], noise(5, 16, 16).tobytes())
+    (tmp_path/'s.npy').write_bytes(raw)
+    (tmp_path/'s.npz').write_bytes(fuzz.zipped([('images.npy', raw)]))
+    assert said in rows_of(grey, tmp_path/'s.npy', tmp_path/'o.csv')[0]['problem']
+    with pytest.raises(ValueError, match=said) as e: V.work_list(grey, tmp_path/'s.npz')
+    assert len(str(e.value)) < 300
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_numpy_does_not_write_is_refused_before_it_is_unpacked(method, grey, tmp_path):
+    raw = bytearray(fuzz.zipped([('images.npy', fuzz.npy(noise(90, 16, 16)))], method))
+    raw[60] ^= 255  # an lzma stream that is broken has an error of its own
+    (tmp_path/'s.npz').write_bytes(raw)
+    with pytest.raises(ValueError, match=f's.npz: images is packed by method {method}'): V.work_list(grey, tmp_path/'s.npz')
+
+
+def test_names_in_an_archive_are_short_and_plain_in_errors(grey, tmp_path):
+    names = ['x'*60_000, '\u202eimages', '\x1b[31mred', *(f'a{i}' for i in range(500))]
+    (tmp_path/'s.npz').write_bytes(fuzz.zipped([(f'{n}.npy', fuzz.npy(noise(9, 16, 16))) for n in names]))
+    with pytest.raises(ValueError, match='and 495 more: expected one array') as e: V.work_list(grey, tmp_path/'s.npz')
+    assert len(str(e.value)) < 500 and str(e.value).isprintable() and r'\u202eimages' in str(e.value)
+
+
 def test_a_broken_npy_is_one_row_with_the_reason_as_ever(grey, tmp_path, monkeypatch):
     monkeypatch.setenv('TRAP', str(tmp_path/'sprung'))
     (tmp_path/'x.npy').write_bytes(b'no array')

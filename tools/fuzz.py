@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from copy import deepcopy
 from pathlib import Path
@@ -181,6 +182,115 @@ def damaged_table(head, rows, rng):
     return damaged(raw, rng) if how == 2 else raw
 
 
+# --- stacks -------------------------------------------------------------------------------------------------------------
+
+TYPES = ('<u2', '>u2', '<f2', '>f4', '<f8', '>f8', '<f16', '|b1', '|i1', '<i4', '>u8', '<c8', '<U3', '|S5', '<M8[s]', '<m8[D]', '|V4', '|O',
+         [('a', '|u1')], [('x', '<f4'), ('y', '<f4')])
+DESCRS = ("'|u1'", "'>u1'", "'<f4'", "'O'", "'|O'", "[('a', 'O')]", "'V99999999999'", "'<U2147483647'", "''", "'u1,u1'", "('|u1', (10**9,))", '3', 'None', "'|u1'*9",
+          "[]", "[('', '|u1'), ('', '|u1')]", "('|u1', (24, 24))", "'S0'", "__import__('os').getcwd()", "b'|u1'")
+SHAPES = ('(5, 24, 24)', '(2**40, 24, 24)', '(10000000000000, 24, 24)', '(-1, 24, 24)', '(5, -24, -24)', '(5, 24.0, 24)', '(True, 24, 24)', '(5, 24, 24', '()', '[5, 24, 24]',
+          '5', 'None', '(0, 24, 24)', '(5, 0, 24)', '(5, 24, 24, 0)', '(18446744073709551616, 24, 24)', '(5, 4294967296, 4294967296)', '(4611686018427387904, 8, 8)',
+          "('5', '24', '24')", '(' + '1, '*3000 + ')', '-'*9000 + '1', '('*199 + ')'*199, '(' + '9'*5000 + ', 24, 24)', '(1j, 24, 24)', '(5, 24, 24)*1000', '{5, 24, 24}')
+MEMBERS = ('images.npy', 'images', 'IMAGES.NPY', 'arr_0.npy', '../../images.npy', '/etc/images.npy', '..\\..\\images.npy', 'a/b/images.npy', 'images.npy/', '', '.npy', '\0images.npy',
+           'x'*60_000 + '.npy', 'γδ.npy', '\u202eimages.npy', '\x1b[31mimages.npy', 'images.npy\n', 'CON.npy', 'C:\\images.npy', 'images.npy.npy', 'images.pkl', '__MACOSX/images.npy')
+
+
+class Trap:
+    "An object that leaves a folder behind when it is unpickled."
+    def __init__(self, path): self.path = str(path)
+    def __reduce__(self): return os.mkdir, (self.path,)
+
+
+def npy(x, **how):
+    np.lib.format.write_array(out := io.BytesIO(), x, allow_pickle=True, **how)
+    return out.getvalue()
+
+
+def npy_text(text, rest, version=1, length=None):
+    "An .npy of any header, right or not."
+    text = text.encode('latin1')
+    text += b' '*(-(len(text) + 11) % 64) + b'\n'
+    n = len(text) if length is None else length
+    size = 2 if version == 1 else 4
+    return b'\x93NUMPY' + bytes([version, 0]) + (n % 256**size).to_bytes(size, 'little') + text + rest
+
+
+def zipped(members, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(out := io.BytesIO(), 'w', method) as z, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for name, raw in members: z.writestr(zipfile.ZipInfo(name), raw, method)
+    return out.getvalue()
+
+
+def relabelled(raw, rng):
+    "An archive whose records say another size, checksum, method, flag or place."
+    b, spots = bytearray(raw), []
+    for mark, at in ((b'PK\x01\x02', ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4))), (b'PK\x03\x04', ((6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2))),
+            (b'PK\x05\x06', ((4, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)))):
+        i = -1
+        while (i := raw.find(mark, i + 1)) >= 0: spots += [(i + a, n) for a, n in at]
+    for _ in range(rng.integers(1, 3)):
+        at, n = spots[int(rng.integers(len(spots)))]
+        old = int.from_bytes(b[at:at + n], 'little')
+        new = int(rng.choice([0, 1, 2, 8, 9, 12, 14, 93, 99, old + 1, max(old - 1, 0), 2*old, 2**16 - 1, 2**31 - 1, 2**32 - 1]))
+        b[at:at + n] = (new % 256**n).to_bytes(n, 'little')
+    return bytes(b)
+
+
+def some_stack(rng, channels):
+    "Images (n, C, H, W), which a whole stack holds, and one layout of them."
+    n, side = int(rng.choice([1, 2, 5, 70])), int(rng.choice([24, 24, 24, 20, 31]))
+    x = np.stack([np.moveaxis(pixels(i, side, channels)[..., None] if channels == 1 else pixels(i, side, channels), 2, 0) for i in range(n)])
+    return x, x[:, 0] if channels == 1 and n not in (1, 3) and rng.random() < .5 else np.moveaxis(x, 1, 3) if rng.random() < .5 else x
+
+
+def stack_case(rng, channels, trap):
+    "(ending, bytes, images that it holds, or None where it is damaged) of one stack."
+    x, a = some_stack(rng, channels)
+    deflated = zipfile.ZIP_DEFLATED if rng.random() < .5 else zipfile.ZIP_STORED
+    archive = lambda raw, name='images.npy', method=deflated: zipped([(name, raw)], method)
+    either = lambda raw: ('npz', archive(raw)) if rng.random() < .5 else ('npy', raw)
+    how = int(rng.integers(16))
+    if how == 0: return *either(npy(np.zeros(rng.choice([0, 1, 2, 3, 4, 7, 8, 24, 25], rng.integers(0, 7)), np.uint8))), None
+    if how == 1:
+        d = np.dtype(TYPES[int(rng.integers(len(TYPES)))])
+        raw = npy(a.astype(d)) if d.names is None and not d.hasobject else npy(np.zeros(a.shape, d) if d.names else np.array([[[Trap(trap)]]], d))
+        return *either(raw), None
+    if how == 2:
+        f = a.astype(rng.choice([np.float16, np.float32, np.float64]))/255
+        odd, some = rng.choice([np.nan, np.inf, -np.inf, -1, 2, 1e-320, 65e3]), rng.random(len(f)) < .5
+        f[some] = odd if rng.random() < .5 else np.where(rng.random(f[some].shape) < .01, odd, f[some])
+        if f.dtype == np.float64 and rng.random() < .3: f *= 1e300
+        return *either(npy(f)), None
+    if how == 3: return *either(npy(np.asfortranarray(a))), x
+    if how == 4: return *either(npy(a)[:int(rng.integers(len(npy(a))))]), None
+    if how == 5: return *either(npy(a) + rng.bytes(int(rng.choice([1, 1000])))), None
+    if how == 6:
+        pick = lambda of, usual: of[int(rng.integers(len(of)))] if rng.random() < .5 else usual
+        text = f"{{'descr': {pick(DESCRS, DESCRS[0])}, 'fortran_order': {pick(('True', '1', 'None', '[]'), 'False')}, 'shape': {pick(SHAPES, str(a.shape))}, }}"
+        if rng.random() < .2: text = pick(('', '{}', '[', '{' + 'a'*60_000, '\0', text + '#'*20_000, text.replace('descr', 'shape'), '[]', '1', text + ' '*60_000), text)
+        length = int(rng.choice([0, 1, 117, 2**16 - 1, 2**32 - 1, 2**31])) if rng.random() < .2 else None
+        return *either(npy_text(text, a.tobytes(), int(rng.choice([1, 1, 2, 3, 4, 0, 255])), length)), None
+    if how == 7: return *either(damaged(npy(a), rng)), None
+    if how == 8:
+        some = [(MEMBERS[int(rng.integers(len(MEMBERS)))], npy(a) if rng.random() < .7 else rng.bytes(50)) for _ in range(rng.integers(1, 4))]
+        return 'npz', zipped(some, deflated), None
+    if how == 9: return 'npz', zipped([*((f'{i}.npy', b'') for i in range(int(rng.choice([100, 5000])))), ('images.npy', npy(a))]), None
+    if how == 10:
+        n, side = int(rng.choice([2000, 60_000])), int(rng.choice([24, 64, 512]))
+        n = min(n, 150_000_000//side**2)
+        return 'npz', archive(npy_text(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({n}, {side}, {side}), }}", bytes(n*side*side)), method=zipfile.ZIP_DEFLATED), None
+    if how == 11: return 'npz', relabelled(archive(npy(a)), rng), None
+    if how == 12: return 'npz', relabelled(archive(npy(a), method=int(rng.choice([zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))), rng), None
+    if how == 13:
+        raw = archive(npy(a), method=int(rng.choice([0, 8, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])))
+        return 'npz', damaged(raw, rng), None
+    if how == 14:
+        return str(rng.choice(['npy', 'npz'])), (b'', b'PK\5\6' + bytes(18), b'PK', npy(a), archive(npy(a)), rng.bytes(500), zipped([('images.npy', archive(npy(a)))]),
+            b'\x80\x04.', b'\x93NUMPY', b'\x93NUMPY\1\0\xff')[int(rng.integers(10))], None
+    return 'npz', zipped([('images.npy', npy(a)), ('labels.npy', npy(np.arange(len(x)))), ('names.npy', npy(np.array([Trap(trap)])))], deflated), x
+
+
 # --- readers ------------------------------------------------------------------------------------------------------------
 
 class Wrong(Exception):
@@ -197,7 +307,7 @@ class Bench:
     "Whole files, made once, and a function for each format that damages one and reads it."
     def __init__(self, place):
         from sparseattnnet.use import trained as T
-        self.place, self.T = Path(place), T
+        self.place, self.T, self.models = Path(place), T, {}
         self.run = some_run(self.place/'run')
         self.model = T.load(self.run)
         self.cells = self.place/'cells'
@@ -247,6 +357,47 @@ class Bench:
         got = [*csv.DictReader(open(out, newline='', encoding='utf-8'))]
         if len(got) != n['images']: raise Wrong(f"{len(got)} rows for {n['images']} images")
         if any(r['ml_class'] and r['id'].startswith(('/', '..')) for r in got): raise Wrong('read from outside')
+
+    def stack_model(self, channels):
+        "A model of that many channels."
+        import torch
+        from sparseattnnet.learn.records import save_checkpoint
+        from sparseattnnet.method.model import SparseAttnNet, config_to_dict, preset
+        if channels not in self.models:
+            torch.manual_seed(0)
+            net = SparseAttnNet(preset('edge', channels=channels, classes=2, rgb=channels == 3)).eval()
+            save_checkpoint(net, to := self.place/f'run{channels}', dict(config=config_to_dict(net.config), class_names=['A', 'B'], value_range=[0., 255.], k=40,
+                channels=channels, size=[24, 24], model='sparseattnnet'))
+            self.models[channels] = self.T.load(to, 'cpu')
+        return self.models[channels]
+
+    def stack(self, rng):
+        import shutil
+        from sparseattnnet.use.verdicts import Asked, write_table
+        channels, place = int(rng.choice([1, 3])), self.place/'stack'
+        model = self.stack_model(channels)
+        place.exists() and shutil.rmtree(place)
+        place.mkdir()
+        ending, raw, whole = stack_case(rng, channels, place/'sprung')
+        f, out = place/f's.{ending}', place/'out.csv'
+        f.write_bytes(raw)
+        try: n = write_table(model, f, out, Asked(engine='torch'))['images']
+        except ValueError as e:
+            if len(str(e)) > 2000 or not str(e).replace('\n', '').isprintable(): raise Wrong(f'an error of {len(str(e))} characters: {str(e)[:80]!r}') from e
+            if {p.name for p in place.iterdir()} != {f.name}: raise Wrong(f'left behind: {sorted(p.name for p in place.iterdir())}') from e
+            raise
+        if {p.name for p in place.iterdir()} != {f.name, out.name}: raise Wrong(f'left behind: {sorted(p.name for p in place.iterdir())}')
+        rows = [*csv.DictReader(open(out, newline='', encoding='utf-8'))]
+        if len(rows) != n or n == 0: raise Wrong(f'{len(rows)} rows for {n} images')
+        for i, r in enumerate(rows):
+            if r['id'] not in (f.name, f'{f.name}, image {i}'): raise Wrong(f"row {i} is {r['id']}")
+            p = [float(r[f'ml_score_{c}'] or 'nan') for c in 'AB']
+            if bool(r['problem']) == bool(r['ml_class']) or r['ml_class'] and not abs(sum(p) - 1) < 1e-3: raise Wrong(f'{r}')
+        if whole is None: return
+        from sparseattnnet.data.images import resize_image
+        want = self.T.predict_proba(model, np.stack([resize_image(x, (24, 24)) for x in whole]))
+        got = np.array([[float(r[f'ml_score_{c}']) for c in 'AB'] for r in rows])
+        if np.abs(got - want).max() > 1e-4: raise Wrong('other verdicts than the images have')
 
     def files(self, name, raw):
         import shutil
@@ -322,7 +473,7 @@ def _crc_holds(raw):
 
 
 IMAGES = ('png', 'jpg', 'tiff', 'npy', 'bmp', 'webp')
-FORMATS = (*IMAGES, 'npz', 'table', 'list', 'card', 'record', 'split', 'predictions', 'safetensors', 'state', 'pt', 'onnx', 'options')
+FORMATS = (*IMAGES, 'npz', 'table', 'list', 'card', 'record', 'split', 'predictions', 'safetensors', 'state', 'pt', 'onnx', 'options', 'stack')
 
 
 def named(e):

@@ -293,11 +293,15 @@ def _npy_about(head): # shape, whether columns come first, and type: parsed once
     F, f = np.lib.format, io.BytesIO(head)
     read = {(1, 0): F.read_array_header_1_0, (2, 0): F.read_array_header_2_0}.get(version := F.read_magic(f))
     if read is None: raise ValueError(f"oddly typed: a NumPy file of version {version}; expected numbers")
-    shape, columns, dtype = read(f)
+    try: shape, columns, dtype = read(f)
+    except Exception as e: # the text is parsed as Python, which may fail in any way
+        why = (str(e) if isinstance(e, ValueError) else '') or type(e).__name__
+        raise ValueError(f"unreadable: the header of the NumPy file does not hold ({ascii(why[:80])[1:-1]})") from None
     if dtype.hasobject:
         raise ValueError("oddly typed: Python objects (a pickle), which are not opened, because that may run a "
                          "program. Save an array of numbers")
     if dtype.kind not in 'biufc': raise ValueError(f"oddly typed: {dtype} values")
+    if len(shape) > 8: raise ValueError(f"oddly typed: an array of {len(shape)} axes")
     if min(shape, default=0) < 0: raise ValueError(f"oddly typed: shape {shape}")
     return shape, columns, dtype
 

@@ -20,7 +20,7 @@ from ..data.simulation import terminable
 from ..learn import records as R
 from ..learn import store as ST
 from ..learn.run import CODE_VERSION, SHARED, RunSpec, add_flags, profile_word, spec_of, train_run
-from ..package import duration
+from ..package import duration, needs
 from .jobs import job_fingerprints, jobs_at_once, run_jobs
 from .manifest import PROFILES, jobs_of, load_manifest, published, set_jobs, split_model
 from .runner import Job, notebook_parameters
@@ -148,6 +148,7 @@ def remake(
     return both | dict(same_name=made['run_id'] == run)
 
 def _keep_remake(path, found, made, both): # one row per published run
+    pd = needs('pandas', 'paper')
     row = {n: found[n] for n in ('run_id', 'dataset', 'model', 'preset', 'seed', 'profile')}
     row |= {f'{w}_{n}': 100*v for n, pair in both.items() for w, v in pair.items()}
     row |= {f'{w}_{n}': r['environment'][n] for w, r in (('published', found), ('here', made))
@@ -155,6 +156,7 @@ def _keep_remake(path, found, made, both): # one row per published run
     rows = {r['run_id']: r for r in pd.read_csv(path).to_dict('records')} if path.exists() else {}
     table = pd.DataFrame((rows | {row['run_id']: row}).values())
     with R.atomic_path(path) as part: table.round(3).to_csv(part, index=False)
+    R.write_provenance(path, sorted(table.run_id), {}, 'nbs/reproduce/main.ipynb')
 
 # %% ../../nbs/reproduce/main.ipynb #d2d122a8
 def _row_of(job, out):

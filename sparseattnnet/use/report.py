@@ -21,6 +21,7 @@ class Table(NamedTuple):
     rows:tuple # rows of cells
     shade:tuple=() # for each row the share of ink behind each cell, 0…1 or None; () shades nothing
     title:str='' # what stands above it
+    note:str='' # what stands below it
 
 class Picture(NamedTuple):
     "A picture with its caption."
@@ -72,7 +73,7 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; padding-top: .6rem; border-top: 
 h3 { font-size: 1rem; margin: 1rem 0 .2rem } .scroll { overflow-x: auto; max-width: 100% }
 p { margin: .4rem 0; max-width: 46rem; overflow-wrap: anywhere }
 .mark { background: var(--warn); color: #fff; padding: .3rem .6rem; display: inline-block; font-weight: 600 }
-.lead { color: var(--soft) } nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .6rem 0 }
+.lead, .note { color: var(--soft) } nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .6rem 0 }
 nav a { color: var(--blue) }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .6rem; margin: 1rem 0 }
 .fact { border: 1px solid var(--line); border-top: 3px solid var(--blue); padding: .5rem .7rem }
@@ -83,7 +84,7 @@ table { border-collapse: collapse; font-size: .9rem; margin: .4rem 0; font-varia
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top }
 td { white-space: nowrap }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: break-word; max-width: 22rem }
-th { color: var(--soft); font-weight: 600; overflow-wrap: anywhere; min-width: 4rem } figure { margin: 0 }
+th { color: var(--soft); font-weight: 600; overflow-wrap: break-word; max-width: 20rem } figure { margin: 0 }
 .wide { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem }
 .wide img { width: 100%; max-width: 30rem; height: auto }
 .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .8rem; margin: .6rem 0 }
@@ -91,6 +92,15 @@ th { color: var(--soft); font-weight: 600; overflow-wrap: anywhere; min-width: 4
 figcaption { font-size: .8rem; color: var(--soft); overflow-wrap: anywhere }
 footer { color: var(--soft); font-size: .85rem; margin-top: 2rem; border-top: 1px solid var(--line); padding: .6rem 0 }
 @media print { nav { display: none } section { break-inside: avoid } }
+"""
+
+# %% ../../nbs/use/report.ipynb #b0a70c02
+STYLE += """
+th:first-child + th:last-child, td:first-child + td:last-child { text-align: left; white-space: normal;
+  overflow-wrap: anywhere }
+@media (max-width: 40rem) { table { font-size: .8rem } th, td { padding: .25rem .35rem }
+  th:first-child, td:first-child { position: sticky; left: 0; background: #fff; max-width: 9rem } }
+.note { font-size: .85rem }
 """
 
 # %% ../../nbs/use/report.ipynb #7bdaeb66
@@ -108,12 +118,13 @@ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 {% for p in s.text %}<p>{{ p }}</p>{% endfor %}
 <div class="wide">{% for f in s.figures %}<figure><img src="{{ f.uri }}" alt="{{ f.caption }}">
 <figcaption>{{ f.caption }}</figcaption></figure>{% endfor %}</div>
-{% for t in s.tables %}{% if t.title %}<h3>{{ t.title }}</h3>{% endif %}<div class="scroll"><table>
+{% for t in s.tables %}{% if t.title %}<h3>{{ t.title }}</h3>{% endif %}<div class="scroll" tabindex="0"><table>
 <thead><tr>{% for h in t.head %}<th scope="col">{{ h }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in t.rows %}{% set shade = t.shade[loop.index0] if t.shade else () %}<tr>{% for c in row %}
 {% set ink = shade[loop.index0] if shade else none %}
-<td{% if ink is not none %} style="background: rgba(0, 114, 178, {{ (0.85*ink)|round(3) }}); color: \
-{{ '#fff' if ink > 0.6 else '#1d2733' }}"{% endif %}>{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+<td{% if ink is not none %} style="background: rgba(0, 114, 178, {{ (0.75*ink)|round(3) }})"{% endif %}>\
+{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% if t.note %}<p class="note">{{ t.note }}</p>{% endif %}
 {% endfor %}
 {% if s.pictures %}<div class="small">{% for f in s.pictures %}<figure><img src="{{ f.uri }}" \
 alt="{{ f.caption }}"><figcaption>{{ f.caption }}</figcaption></figure>{% endfor %}</div>{% endif %}

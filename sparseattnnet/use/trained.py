@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import NamedTuple
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 from zlib import error as ZlibError
 import os
 import numpy as np
@@ -499,20 +499,29 @@ def _skip(f, n): # n bytes of a stream; how many there were
     return n - left
 
 # %% ../../nbs/use/trained.ipynb #d5c9db65
+def _shown(name, most=60): # a name from inside a file, for an error
+    name = name if len(name) <= most else name[:most - 1] + '…'
+    return name if name.isprintable() else ascii(name)
+
 def _npz_arrays(z, path): # of the array of images: name, member, shape, whether columns come first, type, place
     found, other = [], []
     if len(set(z.namelist())) < len(z.namelist()): raise ValueError(f"{path.name}: two arrays of one name")
     for info in z.infolist():
-        name = info.filename.removesuffix('.npy')
+        name = _shown(info.filename.removesuffix('.npy'))
+        if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            raise ValueError(f"{path.name}: {name} is packed by method {info.compress_type}, which NumPy does not use. "
+                "Save it with np.savez or np.savez_compressed")
         try:
             with z.open(info) as f: about = *_npy_head(f), f.tell()
         except ValueError as e: other.append(f'{name} ({e})')
         else: (found if len(about[0]) in (3, 4) else other).append((name, info, *about))
     if len(found) > 1: found = [f for f in found if f[0].lower() == 'images'] or found
     if len(found) == 1: return found[0]
-    named = ', '.join(f if isinstance(f, str) else f'{f[0]} {f[2]}' for f in found + other)
+    named = [f if isinstance(f, str) else f'{f[0]} {f[2]}' for f in found + other]
+    named = ', '.join(named[:8]) + (f' and {len(named) - 8} more' if len(named) > 8 else '')
     raise ValueError(f"{path.name} holds {named or 'nothing'}: expected one array of images, or one called images")
 
+# %% ../../nbs/use/trained.ipynb #fec6124f
 def _npz_stack(model, path): # the array of images in an archive
     try:
         with ZipFile(path) as z:
