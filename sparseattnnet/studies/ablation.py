@@ -6,7 +6,8 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'RULES', 'CLAIMS', 'COLUMNS',
            'Arm', 'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'claim_of', 'ablation_table', 'main_effects']
+           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'claim_of', 'ablation_table',
+           'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
-from ..data.datasets import project_root
+from ..data.datasets import load_images, project_root
 from ..learn import records as R
 from ..learn.store import load_runs, run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
@@ -424,6 +425,18 @@ def seed_runs(
             else: absent.append(f'{label}, seed {seed}')
     if not records: raise ValueError(f"no run of {', '.join(specs)} is there: set train=True")
     return SeedRuns(images, splits, records, absent)
+
+# %% ../../nbs/studies/ablation.ipynb #b8db6d3e
+def new_sets(
+    spec:RunSpec, # a run on simulated images: its data set, profile, size and options of the simulator
+    at_least:int, # how many images
+)->list: # ImageSets of the simulator's seeds 1, 2, …, whole; no run has used them
+    "New simulated images."
+    sets = []
+    while sum(map(len, sets)) < at_least:
+        sets.append(load_images(spec.dataset, profile=spec.profile, seed=len(sets) + 1, source='simulated',
+            size=spec.size or None, options=json.loads(spec.simulator or '{}') or None, progress=False))
+    return sets
 
 # %% ../../nbs/studies/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
