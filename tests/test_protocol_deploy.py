@@ -10,6 +10,7 @@ from sparseattnnet.deploy.export import (ExportFailed, FoldedNet, asked_pixels, 
 from sparseattnnet.deploy.fast import FastEngine, fold_norm, load_fast
 from sparseattnnet.learn import records as R
 from sparseattnnet.method.model import SparseAttnNet, config_to_dict, preset
+from sparseattnnet.method.sampler import dither_noise
 
 SMALL = dict(coarse_width=8, dim=8, heads=2, head_dim=3, hidden=5, classes=3)
 KINDS = {'corrected': {}, 'with both features, in colour': dict(channels=3, use_coarse=True, pos_dim=4),
@@ -50,6 +51,20 @@ def test_folded_network_and_fast_engine_answer_as_the_model(kind):
     assert got.attention[noisy] == pytest.approx(want.fine[noisy].numpy(), rel=1e-2, abs=1e-6)
     assert parity(lambda b: [t.detach().numpy() for t in FoldedNet(model, 12, 15, 20)(torch.tensor(b))], model, 20,
         x)['largest'] <= 2e-4*size
+
+
+def test_one_neighbour_in_rank_is_no_failed_export():
+    "A model that adds noise to the scores ranks by the noisy scores: the slack of another pixel is measured in them."
+    model = settled('corrected', dither=preset('guided').dither)
+    assert model.config.dither
+    x, k = images(model)[:4], 20
+    with torch.no_grad(): want = model(torch.tensor(x), k)
+    ranked = want.coarse_logits.flatten(1)/model.config.dither + dither_noise(12, 15, model.config.margin)
+    order = ranked.argsort(1, descending=True)
+    near = torch.cat([order[:, :k - 1], order[:, k:k + 1]], 1) # the first that was not taken in place of the last
+    found = parity(lambda b: (want.logits.numpy(), near.numpy()), model, k, x)
+    gap = float((ranked.gather(1, order[:, k - 1:k]) - ranked.gather(1, order[:, k:k + 1])).max())
+    assert found['same_pixels'] == 0 and found['slack'] == pytest.approx(gap, abs=1e-5)
 
 
 def test_the_fast_engine_keeps_of_equals_the_first():

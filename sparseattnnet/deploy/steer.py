@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..package import needs
-from .export import TOLERANCE, ExportFailed, FoldedNet, _describe, _facts
+from .export import TOLERANCE, ExportFailed, FoldedNet, _describe, _facts, _slack
 from .export import onnx_session, trial_images
 from ..learn import records as R
 from ..method.model import SparseAttnNet, config_from_dict
 from ..method.pixels import recording
-from ..method.sampler import dither_noise
 
 # %% ../../nbs/deploy/steer.ipynb #2bc3a196
 def _check_k(k, n):
@@ -60,18 +59,12 @@ def some_k(
     "A few k at which a file is tried: one pixel, shares from 1/128 to 1/2, and all pixels."
     return sorted({1, *(max(1, n//2**i) for i in range(8)), n})
 
-def _slack(model, want, pixels): # how far the worst of other pixels lies below the best k
-    ranked = want.coarse_logits.flatten()/(model.config.dither or 1)
-    if model.config.dither: ranked = ranked + dither_noise(*want.coarse_logits.shape[-2:], model.config.margin)
-    ranked = ranked.numpy()
-    return float(np.sort(ranked)[-len(pixels)] - ranked[pixels].min())
-
 def _compare(got, model, one, k): # what differs in one image: outputs, or the slack of other pixels
     with torch.inference_mode(): want = model(torch.as_tensor(one), k)
     order = got['pixels'][0].argsort()
     row = dict(coarse=float(abs(got['coarse'] - want.coarse.numpy()).max()))
     if (got['pixels'][0][order] != want.idx[0].numpy()).any():
-        return row | dict(slack=_slack(model, want, got['pixels'][0]))
+        return row | dict(slack=_slack(model, want.coarse_logits[0], got['pixels'][0]))
     return row | {n: float(abs(a - b.numpy()).max()) for n, a, b in
         (('logits', got['logits'][0], want.logits[0]), ('fine', got['fine'][0][order], want.fine[0]))}
 
