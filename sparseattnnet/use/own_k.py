@@ -27,7 +27,7 @@ def k_each(
     most:int, # pixels of an image
     typical:float|None=None, # mean effective number of validation images; None takes that of these images
     least:int=4, # smallest k
-    levels:int=12, # how many different k at most; 0 does not limit them
+    steps:int=4, # levels of k from one value to its double; 0 does not round to levels
 )->np.ndarray: # k of each image (N,), whole numbers
     "A k for each image in proportion to its effective number of pixels; ValueError for numbers that do not fit."
     e = np.asarray(effective, float)
@@ -36,9 +36,7 @@ def k_each(
     if not 1 <= mean_k <= most: raise ValueError(f'mean_k={mean_k}: expected 1 to {most} pixels')
     if not len(e): return np.zeros(0, int)
     k = np.clip(e*mean_k/(e.mean() if typical is None else typical), min(least, most), most)
-    if levels and len(set(k)) > levels:
-        steps = np.geomspace(k.min(), k.max(), levels)
-        k = steps[np.abs(np.log(k[:, None]/steps)).argmin(1)]
+    if steps: k = np.clip(mean_k*2**(np.round(steps*np.log2(k/mean_k))/steps), min(least, most), most)
     return k.round().astype(int)
 
 # %% ../../nbs/use/own_k.ipynb #689b61f0
