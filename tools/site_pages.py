@@ -197,10 +197,10 @@ class Site:
             options |= dict(code_prompt_show='Show the code', code_prompt_hide='Hide the code')
         if c.exported: tags.append('exported')
         kept = []
-        for o in outputs:
+        for n, o in enumerate(outputs):
             data = dict(o.get('data', {}))
             if 'text/markdown' in data:
-                cells.append(markdown_cell(f"<div class=\"made\">\n\n{self.markdown(join(data['text/markdown']), here, page)}\n\n</div>", dict(id=f'{c.id}-md')))
+                cells.append(markdown_cell(f"<div class=\"made\">\n\n{self.markdown(join(data['text/markdown']), here, page)}\n\n</div>", dict(id=f'{c.id}-md' + (f'-{n}' if n else ''))))
                 continue
             if 'text/html' in data: o = o | dict(data=data | {'text/html': self.output_html(join(data['text/html']), here, page)})
             kept.append(o)
