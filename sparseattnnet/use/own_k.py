@@ -9,6 +9,7 @@ __all__ = ['effective_pixels', 'k_each', 'answer_each', 'effective_number']
 import numpy as np
 import torch
 from torch import Tensor
+from ..data.images import ImageSet
 from .trained import TrainedModel
 
 # %% ../../nbs/use/own_k.ipynb #4c4b0be8
@@ -64,6 +65,7 @@ def effective_number(
 )->np.ndarray: # (N,), effective number of pixels of each image
     "How many pixels hold the influence in each image; ValueError for a baseline, which has no map."
     if not model.sparse: raise ValueError('this model is a baseline: it scores no pixels')
-    x = model.prepare(x).to(model.device)
-    parts = [effective_pixels(model.net.coarse(x[i:i + batch_size]).logits) for i in range(0, len(x), batch_size)]
+    pick = x.subset if isinstance(x, ImageSet) else x.__getitem__ # scaled batch by batch, whatever the set's size
+    parts = [effective_pixels(model.net.coarse(model.prepare(pick(slice(i, i + batch_size))).to(model.device)).logits)
+        for i in range(0, len(x), batch_size)]
     return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, np.float32)
