@@ -6,8 +6,8 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'RULES', 'CLAIMS', 'COLUMNS',
            'Arm', 'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'claim_of', 'ablation_table',
-           'main_effects']
+           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'compare_seeds', 'k_on_validation',
+           'claim_of', 'ablation_table', 'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -437,6 +437,48 @@ def new_sets(
         sets.append(load_images(spec.dataset, profile=spec.profile, seed=len(sets) + 1, source='simulated',
             size=spec.size or None, options=json.loads(spec.simulator or '{}') or None, progress=False))
     return sets
+
+# %% ../../nbs/studies/ablation.ipynb #c55774ca
+def compare_seeds(
+    ours:list, # is the model right? one Boolean array of its test images for each seed
+    theirs:list, # of the other model, the same seeds and images
+    groups:list, # the group of each image, such as its cell; one list for each seed
+    same:bool, # whether all seeds see the same images
+)->dict: # difference in points, low, high, and one of `VERDICTS`
+    "Is one model right more often than another?"
+    import numpy as np
+    from sparseattnnet.judge.localisation import VERDICTS, paired
+    from sparseattnnet.judge.statistics import paired_over_both
+    if not same:
+        d, verdict = paired(*(100.*np.concatenate(x) for x in (ours, theirs)), [g for each in groups for g in each])
+        return dict(difference=d.value, low=d.low, high=d.high, verdict=verdict)
+    c = paired_over_both(np.stack(ours), np.stack(theirs), groups[0])
+    clear = c.low is not None and not c.low <= 0 <= c.high
+    word = VERDICTS[int(c.difference < 0) if clear else 2]
+    return dict(difference=c.difference, low=c.low, high=c.high, verdict=word)
+
+
+# %% ../../nbs/studies/ablation.ipynb #5beecd89
+def k_on_validation(
+    nets:dict, # seed -> trained sparse network
+    images:dict, # seed -> ImageSet
+    splits:dict, # seed -> Split
+    shares:list[str], # shares of the pixels, such as '1/16'
+    at_most:float=1/16, # no larger share is chosen
+)->tuple[str, dict[str, float]]: # the chosen share, and the mean accuracy on validation images for each, %
+    "The k at which a model is right most often on validation images."
+    from sparseattnnet.learn.loop import predict
+    few = sorted((t for t in shares if share_of(t) <= at_most), key=share_of)
+    if not few: raise ValueError(f'shares={", ".join(shares)}: expected one of {at_most:g} or less')
+    found = {t: [] for t in few}
+    for seed, net in nets.items():
+        set_, rows = images[seed], splits[seed].indices(images[seed])['val']
+        for t in few:
+            k = max(1, round(share_of(t)*set_.shape[1]*set_.shape[2]))
+            found[t].append(100*(predict(net, set_, rows, k).argmax(1) == set_.labels[rows]).mean())
+    right = {t: float(sum(v)/len(v)) for t, v in found.items()}
+    return max(right, key=right.get), right
+
 
 # %% ../../nbs/studies/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
