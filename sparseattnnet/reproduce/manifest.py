@@ -351,9 +351,10 @@ def _published_rows(m, reference): # (job, data set, name, provenance) of each r
     lock = reference/'provenance.json'
     for name, about in (R.read_json(lock) if lock.is_file() else {}).items():
         job = _job_of(m, name)
-        seen = about.get('dataset') or ['']
+        given = about.get('parameters') or {} # an artefact without runs, such as pictures of examples
+        seen = about.get('dataset') or [given.get('dataset', '')]
         if job and m.jobs[job].notebook == about['notebook'] and {f'{name}.md', f'{name}.png'} & set(about['files']):
-            yield job, seen[0] if len(seen) == 1 else '', name, about
+            yield job, seen[0] if len(seen) == 1 else '', name, {'profile': [p] if (p := given.get('profile')) else ()} | about
 
 def _row(m, a, dataset, status, data, profile, file):
     nb = m.jobs[a.job].notebook.removeprefix('nbs/') if a.job else ''
