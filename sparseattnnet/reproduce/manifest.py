@@ -354,7 +354,8 @@ def _published_rows(m, reference): # (job, data set, name, provenance) of each r
         given = about.get('parameters') or {} # an artefact without runs, such as pictures of examples
         seen = about.get('dataset') or [given.get('dataset', '')]
         if job and m.jobs[job].notebook == about['notebook'] and {f'{name}.md', f'{name}.png'} & set(about['files']):
-            yield job, seen[0] if len(seen) == 1 else '', name, {'profile': [p] if (p := given.get('profile')) else ()} | about
+            about = {'profile': [p] if (p := given.get('profile')) else ()} | about
+            yield job, seen[0] if len(seen) == 1 else '', name, about
 
 def _row(m, a, dataset, status, data, profile, file):
     nb = m.jobs[a.job].notebook.removeprefix('nbs/') if a.job else ''
