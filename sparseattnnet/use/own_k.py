@@ -48,7 +48,8 @@ def answer_each(
 )->np.ndarray: # the answers in the order of the images
     "Run an engine on groups of images that have the same k; ValueError where the numbers do not fit."
     k, out = np.asarray(k), None
-    if k.shape != (len(x),) or not len(k):
+    if not len(x): raise ValueError('no images came: expected at least one')
+    if k.shape != (len(x),):
         raise ValueError(f"k of shape {k.shape} for {len(x)} images: expected one each")
     for v in np.unique(k):
         rows = np.flatnonzero(k == v)
