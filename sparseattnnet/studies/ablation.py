@@ -49,6 +49,7 @@ QUESTIONS = {
     'd': '(d) distillation',
     'e': '(e) contrastive loss, and the focal loss',
     'printed': 'the method as printed',
+    'guided': 'what `guided` adds to the method',
     'edge': 'small enough to be fast, good enough to be used?'}
 EXPECTATIONS = ('worse', 'better', 'no better', 'no worse')
 
@@ -92,6 +93,20 @@ ARMS |= {
     'faithful: no distillation': _printed('(d) distillation helps', distill='none'),
     'faithful: no contrast': _printed('(e) the contrastive loss helps', contrastive='none'),
     'faithful: no focusing': _printed('focal focusing helps', gamma=0.),
+}
+
+# %% ../../nbs/studies/ablation.ipynb #75e408bc
+def _guided(tests, expects='worse', **changes):
+    return Arm('guided', tests, expects, changes, 'guided', 'guided')
+
+ARMS |= {
+    'guided': Arm('reference', 'the method that is taught where to look', '', against='guided', preset='guided'),
+    'guided: untaught': _guided('a map that learns the influence of pixels chooses better ones', distill='none'),
+    'guided: no dither': _guided('some pixels chosen by chance help', dither=0.),
+    'guided: equal weights': _guided('a pixel that stands for many must count for many', weigh=False),
+    'guided: gated': _guided('tokens need no weight from the coarse attention', 'no better', gate=True),
+    'guided: pixel shuffle': _guided('a map without a checkerboard is better', coarse_up='shuffle'),
+    'guided: one k': _guided('a k that varies while training costs nothing', 'no better', k_low=0.),
 }
 
 # %% ../../nbs/studies/ablation.ipynb #9d2c67ed
