@@ -49,7 +49,7 @@ QUESTIONS = {
     'd': '(d) distillation',
     'e': '(e) contrastive loss, and the focal loss',
     'printed': 'the method as printed',
-    'guided': 'what `guided` adds to the method',
+    'taught': 'what `guided` adds to the method',
     'edge': 'small enough to be fast, good enough to be used?'}
 EXPECTATIONS = ('worse', 'better', 'no better', 'no worse')
 
@@ -97,7 +97,7 @@ ARMS |= {
 
 # %% ../../nbs/studies/ablation.ipynb #75e408bc
 def _guided(tests, expects='worse', **changes):
-    return Arm('guided', tests, expects, changes, 'guided', 'guided')
+    return Arm('taught', tests, expects, changes, 'guided', 'guided')
 
 ARMS |= {
     'guided': Arm('reference', 'the method that is taught where to look', '', against='guided', preset='guided'),
