@@ -481,7 +481,7 @@ def k_on_validation(
     shares:list[str], # shares of the pixels, such as '1/16'
     at_most:float=1/16, # no larger share is chosen
 )->tuple[str, dict[str, float]]: # the chosen share, and the mean accuracy on validation images for each, %
-    "The k at which a model is right most often on validation images."
+    "The k at which a model is right most often on validation images; ValueError where no share is small enough."
     from sparseattnnet.learn.loop import predict
     few = sorted((t for t in shares if share_of(t) <= at_most), key=share_of)
     if not few: raise ValueError(f'shares={", ".join(shares)}: expected one of {at_most:g} or less')
