@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['METRICS', 'VERDICTS', 'PAPER_METRICS', 'COMPARISON_COLUMNS', 'PLAIN', 'LONG_COLUMNS', 'verdict', 'model_label',
            'metric_value', 'table1', 'table1_short', 'table_caption', 'write_table', 'literal_markdown', 'markdown',
-           'read_markdown', 'latex', 'mean_sd', 'layout', 'paper_layout', 'paired_runs', 'overlap', 'images_of',
-           'comparisons', 'effective_number', 'recall_table', 'paper_significance', 'comparison_caption',
-           'write_comparisons', 'write_recall', 'pooled_recall', 'pick_runs', 'missing_runs', 'table1_all', 'long_all',
-           'write_table_all', 'sets_of', 'caption_all']
+           'read_markdown', 'latex', 'signed', 'interval', 'mean_sd', 'layout', 'paper_layout', 'paired_runs',
+           'overlap', 'images_of', 'comparisons', 'effective_number', 'recall_table', 'paper_significance',
+           'comparison_caption', 'write_comparisons', 'write_recall', 'pooled_recall', 'pick_runs', 'missing_runs',
+           'table1_all', 'long_all', 'write_table_all', 'sets_of', 'caption_all']
 
 # %% ../../nbs/judge/tables.ipynb #672096e7
 from pathlib import Path
@@ -217,6 +217,22 @@ def latex(
     head = ' & '.join(map(_tex, frame.columns)) + r' \\'
     opening = r'\begin{tabular}{l' + 'r'*(len(frame.columns) - 1) + '}'
     return '\n'.join([opening, r'\toprule', head, r'\midrule', *rows, r'\bottomrule', r'\end{tabular}', ''])
+
+# %% ../../nbs/judge/tables.ipynb #d1f20a03
+def signed(
+    v:float, # a difference
+    digits:int=1, # after the point
+)->str: # e.g. +1.2 or −1.2
+    "A number with its sign."
+    return f'{v:+.{digits}f}'.replace('-', '−')
+
+def interval(
+    low:float|None, # lower end; None or NaN where there is no interval
+    high:float|None, # upper end
+    digits:int=1, # after the point
+)->str: # e.g. −0.3 to +1.2
+    "An interval as a sentence names it, or `no spread`."
+    return 'no spread' if low is None or low != low else f'{signed(low, digits)} to {signed(high, digits)}'
 
 # %% ../../nbs/judge/tables.ipynb #de6fd8e9
 PAPER_METRICS = ('accuracy', 'precision_weighted', 'recall_weighted', 'f1_weighted', 'k', 'share')
