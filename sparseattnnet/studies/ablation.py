@@ -6,8 +6,8 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'RULES', 'CLAIMS', 'COLUMNS',
            'Arm', 'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'compare_seeds', 'k_on_validation',
-           'claim_of', 'ablation_table', 'main_effects']
+           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'kept', 'kept_hits', 'compare_seeds',
+           'k_on_validation', 'claim_of', 'ablation_table', 'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -452,6 +452,29 @@ def new_sets(
         sets.append(load_images(spec.dataset, profile=spec.profile, seed=len(sets) + 1, source='simulated',
             size=spec.size or None, options=json.loads(spec.simulator or '{}') or None, progress=False))
     return sets
+
+# %% ../../nbs/studies/ablation.ipynb #ab5e7702
+def kept(
+    outputs:str|Path, # folder for results
+    record:dict, # the record of the run whose checkpoint is asked
+    key:str, # what is asked, and about which images
+    make, # function without arguments that computes it; returns what JSON can hold
+):
+    "What was computed from a checkpoint: read where it is there, else computed and kept."
+    file = Path(outputs)/'answers'/f"{record['run_id']}_{record['checkpoint_sha256'][:8]}.json"
+    known = R.read_json(file) if file.is_file() else {}
+    if key not in known: known = R.read_json(R.write_json(file, known | {key: make()}))
+    return known[key]
+
+def kept_hits(
+    outputs:str|Path, # folder for results
+    record:dict, # the record of the run
+    key:str, # share of the pixels, and which images
+    make, # function without arguments -> whether the model is right, one value per image
+): # Boolean array, one value per image
+    "The same for one answer per image."
+    import numpy as np
+    return np.array(list(kept(outputs, record, key, lambda: ''.join('01'[bool(v)] for v in make())))) == '1'
 
 # %% ../../nbs/studies/ablation.ipynb #c55774ca
 def compare_seeds(
