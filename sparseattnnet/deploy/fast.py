@@ -24,7 +24,7 @@ from ..method.sampler import dither_noise, in_margin, resolve_k
 from .fold import EPS, Head, _double, _single, fold_norm, plan_head
 from .vectors import LANES, LOWEST, TILE, braid_1, braid_2, braid_4, copy_row, count_from, deal_2
 from .vectors import deal_4, jit, logistic_row, order_keys, pack_bias, pack_weights, quick_jit
-from .vectors import round_up, shifted_sums, take_index, take_keys, weigh_rows
+from .vectors import rarity_row, round_up, shifted_sums, take_index, take_keys, weigh_rows
 
 # %% ../../nbs/deploy/fast.ipynb #b76dc8e2
 class Planes(NamedTuple):
@@ -273,6 +273,23 @@ def unfold_map(
 
 # %% ../../nbs/deploy/fast.ipynb #3e709efd
 @jit
+def _widen(m, p, cell, y, rows, line): # the cells of line y, bilinear at every pixel of a line
+    n, half, src = p.cols, np.float32(.5), rows[cell]
+    for j in range(n): src[j + 1] = m[p.base + y*p.pitch + j]
+    src[0], src[n + 1] = src[1], src[n]
+    for q in range(cell):
+        u = (np.float32(q) + half)/np.float32(cell) - half # from the centre of the cell, in cells
+        o = 0 if u < 0 else 1
+        part, left, right, g = rows[q], src[o:o + n], src[o + 1:o + 1 + n], u - np.float32(o - 1)
+        for j in range(n): part[j] = (np.float32(1) - g)*left[j] + g*right[j]
+    at, apart, to = rows.ctypes.data, rows.shape[1], line.ctypes.data
+    if cell == 4: braid_4(at, apart, n, to)
+    elif cell == 2: braid_2(at, apart, n, to)
+    else: braid_1(at, apart, n, to)
+    for x in range(cell//2): line[x] = src[1] + np.float32(0)
+
+# %% ../../nbs/deploy/fast.ipynb #3e709efe
+@jit
 def enlarge_map(
     m, # memory
     p, # planes of the map: one value per cell
@@ -280,21 +297,19 @@ def enlarge_map(
     H, # image height, px
     W, # image width, px
     out, # float32 (H*W,)
-    row, # float32, room for the cells of a line
+    rows, # float32 (cell + 3, W + SPILL), room
 ):
     "The map at full resolution, line by line: bilinear between the centres of the cells, cropped to the image."
-    share = np.float32(1)/np.float32(cell)
+    share, half, done = np.float32(1)/np.float32(cell), np.float32(.5), -1
     for y in range(H):
-        v = max((np.float32(y) + np.float32(.5))*share - np.float32(.5), np.float32(0))
+        v = max((np.float32(y) + half)*share - half, np.float32(0))
         top = int(v)
         low, f = min(top + 1, p.rows - 1), v - np.float32(top)
-        a, b = p.base + (top + p.pad)*p.pitch + p.pad, p.base + (low + p.pad)*p.pitch + p.pad
-        for j in range(p.cols): row[j] = (np.float32(1) - f)*m[a + j] + f*m[b + j]
-        for x in range(W):
-            u = max((np.float32(x) + np.float32(.5))*share - np.float32(.5), np.float32(0))
-            left = int(u)
-            g = u - np.float32(left)
-            out[y*W + x] = (np.float32(1) - g)*row[left] + g*row[min(left + 1, p.cols - 1)]
+        while done < low:
+            done += 1
+            _widen(m, p, cell, done, rows, rows[cell + 1 + done % 2])
+        a, b, line = rows[cell + 1 + top % 2], rows[cell + 1 + low % 2], out[y*W:(y + 1)*W]
+        for x in range(W): line[x] = (np.float32(1) - f)*a[x] + f*b[x]
 
 # %% ../../nbs/deploy/fast.ipynb #64ac34b4
 INF = np.int32(0x7F800000)
@@ -539,16 +554,14 @@ def fill_weights(
     "How often each selected pixel counts: one over the probability that it was selected, scaled to a sum of n."
     n, many, bar, total = len(scores), len(weights), np.float32(np.inf), 0.
     idx[k:many] = idx[k - 1]
+    if k == n: weights[:k] = 1
+    else:
+        for j in range(k): bar = min(bar, noisy[idx[j]])
+        for j in range(many): weights[j] = scores[idx[j]]/temperature - bar
+        rarity_row(weights.ctypes.data, many)
+        for j in range(k): total += weights[j]
+        for j in range(k): weights[j] *= np.float32(n/total)
     weights[k:] = 0
-    if k == n:
-        weights[:k] = 1
-        return
-    for j in range(k): bar = min(bar, noisy[idx[j]])
-    for j in range(k):
-        odds = np.exp(min(max(scores[idx[j]]/temperature - bar, np.float32(-60)), np.float32(60)))
-        weights[j] = np.float32(-1)/np.expm1(-odds)
-        total += weights[j]
-    for j in range(k): weights[j] *= np.float32(n/total)
 
 # %% ../../nbs/deploy/fast.ipynb #6e6c03bc
 @quick_jit
@@ -722,7 +735,7 @@ class Room(NamedTuple):
     v:np.ndarray # float32, what the classifier reads
     hidden:np.ndarray # float32
     noisy:np.ndarray # float32 (n,), what a dithered selection ranks; empty where it is none
-    row:np.ndarray # float32, a line of cells
+    rows:np.ndarray # float32 (cell + 3, W + SPILL), lines of a smooth map
 
 # %% ../../nbs/deploy/fast.ipynb #2abc3475
 class Net(NamedTuple):
@@ -771,7 +784,7 @@ def run_fine(
     coarse, fine = net.coarse, net.fine
     m, k, (C, H, W), sums = room.memory, fine.k, image.shape, room.sums
     scores, gates = m[fine.scores:fine.scores + H*W], m[fine.gates:fine.gates + fine.tiles*TILE]
-    if fine.smooth: enlarge_map(m, coarse.map, coarse.cell, H, W, scores, room.row)
+    if fine.smooth: enlarge_map(m, coarse.map, coarse.cell, H, W, scores, room.rows)
     else: unfold_map(m, coarse.map, coarse.cell, H, W, scores)
     dithered = len(fine.noise) > 0
     ranked = room.noisy if dithered else scores
@@ -880,12 +893,13 @@ class FastEngine:
         return out
 
     def _room(self):
-        (_, fine, head, _), n = self.net, self.shape[1]*self.shape[2]
+        (coarse, fine, head, _), n = self.net, self.shape[1]*self.shape[2]
         keys, ints = np.full(round_up(n, LANES), LOWEST, np.int32), lambda m: np.empty(m, np.int32)
         floats = lambda *s: np.zeros(s, np.float32)
         return Room(floats(self.size), keys, ints(len(keys)), ints(max(n, fine.tiles*TILE) + LANES), ints(TILE),
             ints(1), floats(2, fine.sizes[2]), floats(max(fine.sizes[1:]), LANES), floats(len(head.hidden)),
-            floats(len(head.hidden_bias)), floats(len(fine.noise)), floats(self.shape[2] + 1))
+            floats(len(head.hidden_bias)), floats(len(fine.noise)),
+            floats(coarse.cell + 3, self.shape[2] + SPILL))
 
     def _threads(self): # a process that was forked has none of its parent's threads
         if self.process != os.getpid(): self.pool, self.process = ThreadPoolExecutor(self.threads), os.getpid()

@@ -6,7 +6,7 @@
 __all__ = ['LANES', 'SIDE', 'TILE', 'HOME', 'quick_jit', 'F32', 'I32', 'I64', 'tile_4', 'tile_1', 'deal_2', 'deal_4', 'braid_1',
            'braid_2', 'braid_4', 'LOWEST', 'take_keys', 'take_index', 'LOG2', 'ROUND', 'LOG2_HIGH', 'vector_shape',
            'drop_old', 'jit', 'shifted_sums', 'round_up', 'pack_weights', 'pack_bias', 'copy_row', 'count_from',
-           'order_keys', 'weigh_rows', 'logistic_row']
+           'order_keys', 'weigh_rows', 'logistic_row', 'rarity_row']
 
 # %% ../../nbs/deploy/vectors.ipynb #a1c0de01
 from ..package import needs
@@ -349,6 +349,24 @@ def weigh_rows(
 LOG2, ROUND = np.log(2), 1.5*2**23
 LOG2_HIGH = float(np.float32(LOG2*2**9).round())/2**9 # few bits: n times it is exact
 
+def _same(v): return ir.Constant(ir.VectorType(F32, LANES), [float(np.float32(v))]*LANES)
+
+def _clip(b, v, low, high): # of two numbers that cannot be compared, the limit
+    bound = lambda how, u, limit: b.select(b.fcmp_ordered(how, u, limit), u, limit)
+    return bound('>', bound('<', v, _same(high)), _same(low))
+
+def _exp(b, t, last): # last 1: r and s with eᵗ = s·r, r near 1; last 0: with eᵗ = s·(1 + r)
+    vec, whole = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
+    fma = _function(b, f'llvm.fma.v{LANES}f32', vec, vec, vec, vec)
+    r = b.call(fma, [t, _same(1/LOG2), _same(ROUND)])
+    n = b.fsub(r, _same(ROUND))
+    for part in (LOG2_HIGH, LOG2 - LOG2_HIGH): t = b.call(fma, [n, _same(-part), t])
+    e = _same(1/5040)
+    for d in (720, 120, 24, 6, 2, 1): e = b.call(fma, [e, t, _same(1/d)])
+    power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)), ir.Constant(whole, [127 << 23]*LANES))
+    return b.call(fma, [e, t, _same(1)]) if last else b.fmul(e, t), b.bitcast(power, vec)
+
+# %% ../../nbs/deploy/vectors.ipynb #55eae50c
 @intrinsic
 def logistic_row(
     tx, # numba's typing context, passed by numba
@@ -357,20 +375,30 @@ def logistic_row(
 ):
     "1/(1 + e⁻ˣ) of many numbers."
     def emit(cx, b, sig, args):
-        x, vec = b.inttoptr(args[0], F32.as_pointer()), ir.VectorType(F32, LANES)
-        same = lambda v: ir.Constant(vec, [float(np.float32(v))]*LANES)
-        fma = _function(b, f'llvm.fma.v{LANES}f32', vec, vec, vec, vec)
-        bound = lambda how, u, v: b.select(b.fcmp_ordered(how, u, v), u, v)
+        x = b.inttoptr(args[0], F32.as_pointer())
         def step(i, old):
-            t = bound('>', bound('<', b.fsub(same(0), _vector(b, b.gep(x, [i]), F32)), same(87)), same(-87))
-            r = b.call(fma, [t, same(1/LOG2), same(ROUND)])
-            whole, n = ir.VectorType(I32, LANES), b.fsub(r, same(ROUND))
-            for part in (LOG2_HIGH, LOG2 - LOG2_HIGH): t = b.call(fma, [n, same(-part), t])
-            e = same(1/5040)
-            for d in (720, 120, 24, 6, 2, 1, 1): e = b.call(fma, [e, t, same(1/d)])
-            power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)),
-                ir.Constant(whole, [127 << 23]*LANES))
-            _put(b, b.fdiv(same(1), b.fadd(same(1), b.fmul(e, b.bitcast(power, vec)))), b.gep(x, [i]))
+            e, power = _exp(b, _clip(b, b.fsub(_same(0), _vector(b, b.gep(x, [i]), F32)), -87, 87), 1)
+            _put(b, b.fdiv(_same(1), b.fadd(_same(1), b.fmul(e, power))), b.gep(x, [i]))
+            return []
+        _loop(b, args[1], LANES, [], step)
+        return cx.get_dummy_value()
+    return types.void(*[types.intp]*2), emit
+
+# %% ../../nbs/deploy/vectors.ipynb #55eae50d
+@intrinsic
+def rarity_row(
+    tx, # numba's typing context, passed by numba
+    x, # address of float32, replaced by the results
+    n, # how many, a multiple of LANES
+):
+    "1/(1 − exp(−eˣ)) of many numbers: one over the probability that x plus Gumbel noise is above 0."
+    def emit(cx, b, sig, args):
+        x = b.inttoptr(args[0], F32.as_pointer())
+        def step(i, old):
+            e, power = _exp(b, _clip(b, _vector(b, b.gep(x, [i]), F32), -60, 60), 1)
+            r, power = _exp(b, _clip(b, b.fsub(_same(0), b.fmul(e, power)), -87, 0), 0)
+            less = b.fadd(b.fmul(power, r), b.fsub(power, _same(1))) # exp(−eˣ) − 1, also near 0 without cancellation
+            _put(b, b.fdiv(_same(-1), less), b.gep(x, [i]))
             return []
         _loop(b, args[1], LANES, [], step)
         return cx.get_dummy_value()
