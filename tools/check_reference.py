@@ -5,9 +5,10 @@
 
 Checked are: every file against the hash in the lock; that every run which an artefact names is in runs.csv; that each
 run's predictions give its accuracy and confusion matrix, and are about the test images of its split; each checkpoint
-against its run; each Table 1, its comparisons and its recalls written anew from the runs and compared as text. A run
-is *stale* where it was trained by another code version than today's. Stale runs, and tables of stale runs that would
-be written differently today, are named; with `--strict` they are failures. The last line counts."""
+against its run; what models answered on new images against their checkpoint; each Table 1, its comparisons and its
+recalls written anew from the runs and compared as text. A run is *stale* where it was trained by another code version
+than today's. Stale runs, and tables of stale runs that would be written differently today, are named; with `--strict`
+they are failures. The last line counts."""
 import argparse
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 TABLE = 'nbs/paper/table1.ipynb'
-OWN = {'runs.csv', 'epochs.csv.gz', 'predictions.csv.gz', 'splits.json.gz', 'provenance.json', 'README.md'}
+OWN = {'runs.csv', 'epochs.csv.gz', 'predictions.csv.gz', 'splits.json.gz', 'answers.json.gz', 'provenance.json', 'README.md'}
 STEP = 1.5e-6  # metrics are recorded to six digits: neighbours may round apart
 
 
@@ -76,6 +77,8 @@ def check(reference):
     try: runs, lock = ST.stored_runs(store), R.read_json(store/'provenance.json') if (store/'provenance.json').is_file() else {}
     except (FileNotFoundError, ValueError) as e: return [str(e)], [], 1
     faults = [f for r in runs.values() for f in run_faults(r, store)] + list(checkpoint_faults(store, runs))
+    faults += [f'{n}: answers.json.gz holds answers of another checkpoint, or of no run of runs.csv' for n, a in ST.stored_answers(store).items()
+        if runs.get(n, {}).get('checkpoint_sha256') != a['checkpoint']]
     stale = [f"{n}: trained by code version {r['code_version']}, today's is {CODE_VERSION}" for n, r in runs.items() if r['code_version'] != CODE_VERSION]
     covered = set(OWN)
     for stem, about in lock.items():

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TEXT', 'SCORES', 'write_rows', 'read_rows', 'record_rows', 'row_record', 'stored_runs', 'load_runs',
-           'run_predictions', 'run_weights', 'run_split', 'add_runs', 'split_dict', 'drop_runs', 'provenance_of',
-           'changed_files', 'lock_artefacts', 'withdraw']
+           'run_predictions', 'run_weights', 'run_split', 'stored_answers', 'known_answers', 'kept', 'kept_hits',
+           'add_runs', 'split_dict', 'drop_runs', 'add_answers', 'answered_runs', 'provenance_of', 'changed_files',
+           'lock_artefacts', 'withdraw']
 
 # %% ../../nbs/learn/store.ipynb #747b3b7d
 import csv
@@ -181,6 +182,58 @@ def run_split(
         raise FileNotFoundError(f"{record['run_id']}: its split {record['split_hash'][:8]} is not in {folder.name}")
     return Split(**{n: v for n, v in found.items() if n in ('train', 'val', 'test', 'protocol', 'seed', 'meta')})
 
+# %% ../../nbs/learn/store.ipynb #a45e0003
+@functools.lru_cache(4)
+def _answers(path, stamp): return json.loads(gzip.decompress(Path(path).read_bytes()))
+
+def stored_answers(
+    store:str|Path, # a store
+)->dict[str, dict]: # run id -> checkpoint (its SHA-256), kept (what was asked -> answer)
+    "What a store keeps of what its models answered; empty where there is nothing."
+    path = Path(store)/'answers.json.gz'
+    return _answers(str(path), _stamp(path)) if path.is_file() else {}
+
+def _answers_file(outputs, record):
+    return Path(outputs)/'answers'/f"{record['run_id']}_{record['checkpoint_sha256'][:8]}.json"
+
+def known_answers(
+    record:dict, # a run record
+    *places, # folders of results and stores; the first that has an answer counts
+)->dict: # what was asked -> answer
+    "What is known of the checkpoint of a run."
+    known = {}
+    for place in reversed(places):
+        own, file = stored_answers(place).get(record['run_id'], {}), _answers_file(place, record)
+        if own.get('checkpoint') == record['checkpoint_sha256']: known |= own['kept']
+        if file.is_file(): known |= R.read_json(file)
+    return known
+
+# %% ../../nbs/learn/store.ipynb #a45e0004
+def kept(
+    outputs:str|Path, # folder for results
+    record:dict, # the record of the run whose checkpoint is asked
+    key:str, # what is asked, and about which images
+    make, # function without arguments that computes it; returns what JSON can hold
+    *stores, # where else the answer may be
+):
+    "What was computed from a checkpoint: read where it is there, else computed and kept in `outputs`."
+    known = known_answers(record, outputs, *stores)
+    if key in known: return known[key]
+    file = _answers_file(outputs, record)
+    own = R.read_json(file) if file.is_file() else {}
+    return R.read_json(R.write_json(file, own | {key: make()}))[key]
+
+def kept_hits(
+    outputs:str|Path, # folder for results
+    record:dict, # the record of the run
+    key:str, # share of the pixels, and which images
+    make, # function without arguments -> whether the model is right, one value per image
+    *stores, # where else the answer may be
+)->np.ndarray: # Boolean, one value per image
+    "The same for one answer per image."
+    text = kept(outputs, record, key, lambda: ''.join('01'[bool(v)] for v in make()), *stores)
+    return np.array(list(text)) == '1'
+
 # %% ../../nbs/learn/store.ipynb #d8ef2198
 def _compact(record, source):
     p = run_predictions(record, source)
@@ -201,12 +254,18 @@ def _contents(store): # run -> record, run -> rows of predictions, hash -> split
     return dict(stored_runs(store)), dict(_predictions(str(packed), _stamp(packed))), dict(_splits(str(splits),
         _stamp(splits)))
 
+def _write_packed(path, body): # JSON, the same bytes for the same content
+    text = json.dumps(body, ensure_ascii=False, separators=(',', ':'))
+    with R.atomic_path(path) as part: part.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
 def _write_tables(store, runs, predictions, splits): # `runs.csv` last
     names = sorted(runs)
     _write_predictions(store/'predictions.csv.gz', [p for n in names for p in predictions.get(n, [])])
     used = {h: splits[h] for h in sorted({r['split_hash'] for r in runs.values()})}
-    body = json.dumps(used, ensure_ascii=False, separators=(',', ':')).encode()
-    with R.atomic_path(store/'splits.json.gz') as part: part.write_bytes(gzip.compress(body, 9, mtime=0))
+    _write_packed(store/'splits.json.gz', used)
+    if (answers := stored_answers(store)): # of runs that are still there, as they were
+        _write_packed(store/'answers.json.gz', {n: a for n, a in answers.items()
+            if runs.get(n, {}).get('checkpoint_sha256') == a['checkpoint']})
     rows = [record_rows(runs[n]) for n in names]
     write_rows(store/'epochs.csv.gz', [e for _, epochs in rows for e in epochs])
     write_rows(store/'runs.csv', [r for r, _ in rows])
@@ -255,6 +314,29 @@ def drop_runs(
         raise ValueError(f"run {unknown[0]!r} is not in {store.name}: nothing was taken out")
     _write_tables(store, {n: r for n, r in runs.items() if n not in set(names)}, predictions, splits)
     for n in names: shutil.rmtree(store/'checkpoints'/n, ignore_errors=True)
+
+# %% ../../nbs/learn/store.ipynb #a45e0005
+def add_answers(
+    store:str|Path, # a store
+    records:list[dict], # records that it holds, each with the `folder` where its answers are kept
+)->None:
+    "Put what models answered into a store; ValueError for a run that it does not hold with this checkpoint."
+    runs, answers = stored_runs(store), dict(stored_answers(store))
+    for r in records:
+        sha = r['checkpoint_sha256']
+        if runs.get(r['run_id'], {}).get('checkpoint_sha256') != sha:
+            raise ValueError(f"{r['run_id']}: {Path(store).name} does not hold this run with the checkpoint {sha[:8]}; "
+                "add the run first")
+        answers[r['run_id']] = dict(checkpoint=sha, kept=dict(sorted(known_answers(r, r['folder'], store).items())))
+    _write_packed(Path(store)/'answers.json.gz', dict(sorted(answers.items())))
+
+def answered_runs(
+    store:str|Path, # a store
+    keys, # function: record -> what a page will ask
+)->list[dict]: # records
+    "The runs of a store that need no weights, since every answer is there."
+    answers = stored_answers(store)
+    return [r for r in load_runs(store) if r['run_id'] in answers and set(keys(r)) <= known_answers(r, store).keys()]
 
 # %% ../../nbs/learn/store.ipynb #4cd54f46
 def provenance_of(

@@ -6,8 +6,8 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'RULES', 'CLAIMS', 'COLUMNS',
            'Arm', 'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec', 'plan_arms',
            'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing', 'compare_runs',
-           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'kept', 'kept_hits', 'compare_seeds',
-           'k_on_validation', 'claim_of', 'ablation_table', 'main_effects']
+           'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'compare_seeds',
+           'right_on_validation', 'best_share', 'k_on_validation', 'claim_of', 'ablation_table', 'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -418,7 +418,7 @@ def seed_runs(
     outputs:Path, # folder for results
     train:bool=True, # train what is missing; False leaves it out
     alter=None, # function (images, split) -> other images of the same names, to train on; None changes nothing
-    stores:tuple=(), # stores to look in before, where published records are enough and no weights are needed
+    stores:tuple=(), # stores, or lists of records, to look in before, where no weights are needed
 )->SeedRuns: # images, splits, records, and what is not there
     "The runs of a page: each label at each seed. ValueError where no run is there, or where their data differ."
     shared = lambda spec: {n: getattr(spec, n) for n in SHARED if n not in ('augment', 'device')}
@@ -426,7 +426,7 @@ def seed_runs(
     if odd := [n for spec in rest for n, v in shared(spec).items() if v != shared(first)[n]]:
         raise ValueError(f'the runs differ in {odd[0]}: expected the same images and splits for all of them')
     images, splits, records, absent, cells = {}, {}, {}, [], spec_set(first, False)
-    known = {r['run_id']: r for place in stores for r in load_runs(place)}
+    known = {r['run_id']: r for place in stores for r in (place if isinstance(place, list) else load_runs(place))}
     for seed in map(int, seeds.split(',')):
         set_, splits[seed] = split_set(replace(first, seed=seed), cells)
         images[seed] = alter(set_, splits[seed]) if alter else set_
@@ -453,29 +453,6 @@ def new_sets(
             size=spec.size or None, options=json.loads(spec.simulator or '{}') or None, progress=False))
     return sets
 
-# %% ../../nbs/studies/ablation.ipynb #ab5e7702
-def kept(
-    outputs:str|Path, # folder for results
-    record:dict, # the record of the run whose checkpoint is asked
-    key:str, # what is asked, and about which images
-    make, # function without arguments that computes it; returns what JSON can hold
-):
-    "What was computed from a checkpoint: read where it is there, else computed and kept."
-    file = Path(outputs)/'answers'/f"{record['run_id']}_{record['checkpoint_sha256'][:8]}.json"
-    known = R.read_json(file) if file.is_file() else {}
-    if key not in known: known = R.read_json(R.write_json(file, known | {key: make()}))
-    return known[key]
-
-def kept_hits(
-    outputs:str|Path, # folder for results
-    record:dict, # the record of the run
-    key:str, # share of the pixels, and which images
-    make, # function without arguments -> whether the model is right, one value per image
-): # Boolean array, one value per image
-    "The same for one answer per image."
-    import numpy as np
-    return np.array(list(kept(outputs, record, key, lambda: ''.join('01'[bool(v)] for v in make())))) == '1'
-
 # %% ../../nbs/studies/ablation.ipynb #c55774ca
 def compare_seeds(
     ours:list, # is the model right? one Boolean array of its test images for each seed
@@ -497,26 +474,37 @@ def compare_seeds(
 
 
 # %% ../../nbs/studies/ablation.ipynb #5beecd89
+def right_on_validation(
+    net, # a trained sparse network
+    images, # ImageSet
+    split, # its Split
+    shares:list[str], # shares of the pixels, such as '1/16'
+    at_most:float=1/16, # larger shares are left out
+)->dict[str, float]: # accuracy on validation images at each share, smallest first, %
+    "How often a model is right on validation images at each k; ValueError where no share is small enough."
+    from sparseattnnet.learn.loop import predict
+    few = sorted((t for t in shares if share_of(t) <= at_most), key=share_of)
+    if not few: raise ValueError(f'shares={", ".join(shares)}: expected one of {at_most:g} or less')
+    rows, n = split.indices(images)['val'], images.shape[1]*images.shape[2]
+    probs = {t: predict(net, images, rows, max(1, round(share_of(t)*n))) for t in few}
+    return {t: float(100*(p.argmax(1) == images.labels[rows]).mean()) for t, p in probs.items()}
+
+def best_share(
+    found:dict, # seed -> accuracy at each share, as `right_on_validation` gives it
+)->tuple[str, dict[str, float]]: # the chosen share, and the mean accuracy at each, %
+    "The share of the pixels at which a model is right most often, as a mean over seeds; of equal ones the smallest."
+    each = list(found.values())
+    right = {t: sum(v[t] for v in each)/len(each) for t in each[0]}
+    return max(right, key=right.get), right
+
 def k_on_validation(
     nets:dict, # seed -> trained sparse network
     images:dict, # seed -> ImageSet
     splits:dict, # seed -> Split
     shares:list[str], # shares of the pixels, such as '1/16'
-    at_most:float=1/16, # no larger share is chosen
-)->tuple[str, dict[str, float]]: # the chosen share, and the mean accuracy on validation images for each, %
+)->tuple[str, dict[str, float]]: # the chosen share, and the mean accuracy at each, %
     "The k at which a model is right most often on validation images; ValueError where no share is small enough."
-    from sparseattnnet.learn.loop import predict
-    few = sorted((t for t in shares if share_of(t) <= at_most), key=share_of)
-    if not few: raise ValueError(f'shares={", ".join(shares)}: expected one of {at_most:g} or less')
-    found = {t: [] for t in few}
-    for seed, net in nets.items():
-        set_, rows = images[seed], splits[seed].indices(images[seed])['val']
-        for t in few:
-            k = max(1, round(share_of(t)*set_.shape[1]*set_.shape[2]))
-            found[t].append(100*(predict(net, set_, rows, k).argmax(1) == set_.labels[rows]).mean())
-    right = {t: float(sum(v)/len(v)) for t, v in found.items()}
-    return max(right, key=right.get), right
-
+    return best_share({s: right_on_validation(net, images[s], splits[s], shares) for s, net in nets.items()})
 
 # %% ../../nbs/studies/ablation.ipynb #30b17d0b
 CLAIMS = ('supported', 'contradicted', 'no effect that matters', 'undecided')
