@@ -6,9 +6,11 @@
 Nothing of the package is imported, so an error in its metrics or tables cannot hide here. From `predictions.csv.gz` it
 counts, for each run, which images were given which class, and compares accuracy, macro-F1, balanced accuracy and the
 weighted scores with `runs.csv`. From the same counts it computes each row of `rivals_*.csv` and of `table1_*.csv`: means,
-standard deviations, number of runs, differences. It names what differs; the last line counts. Whether files were changed
+standard deviations, number of runs, differences. From `answers.json.gz`, which image each model was right about, it computes
+each row of `selection_*_compared.csv` whose runs all have answers. It names what differs; the last line counts. Whether files were changed
 by hand is a matter of `tools/check_reference.py`."""
 import argparse
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -65,6 +67,32 @@ def rivals_faults(name, table, runs, found, right):
     return faults
 
 
+RULES = {'random pixels': 'random', 'highest contrast': 'intensity', 'middle of the image': 'centre'}
+
+
+def selection_faults(name, table, runs, answers):
+    "`(faults, rows)` of a table that compares selections, as far as the answers of all its models are there."
+    faults, rows, rule = [], 0, {}
+    for n in table.iloc[0].runs.split():
+        spec = json.loads(runs.loc[n, 'spec'])
+        rule[n] = json.loads(spec.get('changes') or '{}').get('select', 'learned')
+    for row in table.itertuples():
+        arms = [[n for n, how in rule.items() if how == wanted] for wanted in ('learned', RULES.get(row.control))]
+        if not all(arms) or not all(n in answers for arm in arms for n in arm): continue
+        of = lambda n: next((v for q, v in answers[n]['kept'].items() if q.startswith(f'right at {row.pixels}, ') and len(v) == row.images), None)
+        ours, theirs = ({runs.loc[n, 'seed']: of(n) for n in arm} for arm in arms)
+        seeds, where = sorted(ours.keys() & theirs.keys()), f'{name}, {row.control} at {row.pixels}'
+        if not all(ours[s] and theirs[s] for s in seeds):
+            faults.append(f'{where}: no answers about {row.images} images')
+            continue
+        a, b = (100*np.mean([v[s].count('1')/len(v[s]) for s in seeds]) for v in (ours, theirs))
+        faults += [*off(where, 'guided', row.guided, a, 3), *off(where, 'the other', row.other, b, 3), *off(where, 'the difference', row.difference, a - b, 3),
+            *off(where, 'seeds', row.seeds, len(seeds), 0)]
+        if pd.notna(row.low) and not row.low <= row.difference <= row.high: faults.append(f'{where}: the difference lies outside its interval')
+        rows += 1
+    return faults, rows
+
+
 def check(reference):
     "`(faults, runs, rows)` of a folder of published results."
     ref = Path(reference)
@@ -85,6 +113,11 @@ def check(reference):
         rows += len(table)
         if f.name.startswith('rivals_'): faults += rivals_faults(f.name, table, runs, found, right)
         else: faults += [x for _, row in table.iterrows() for x in table1_faults(f.name, row, runs, found)]
+    answers = ref/'answers.json.gz'
+    answers = json.loads(gzip.decompress(answers.read_bytes())) if answers.is_file() else {}
+    for f in sorted(ref.glob('selection_*_compared.csv')) if answers else ():
+        found_here, n = selection_faults(f.name, pd.read_csv(f), runs, answers)
+        faults, rows = faults + found_here, rows + n
     return faults, len(runs), rows
 
 
