@@ -366,6 +366,15 @@ def _exp(b, t, last): # last 1: r and s with eᵗ = s·r, r near 1; last 0: with
     power = b.add(b.shl(b.bitcast(r, whole), ir.Constant(whole, [23]*LANES)), ir.Constant(whole, [127 << 23]*LANES))
     return b.call(fma, [e, t, _same(1)]) if last else b.fmul(e, t), b.bitcast(power, vec)
 
+def _change_row(cx, b, args, f): # each number of a row is replaced by f of it
+    x = b.inttoptr(args[0], F32.as_pointer())
+    def step(i, old):
+        at = b.gep(x, [i])
+        _put(b, f(_vector(b, at, F32)), at)
+        return []
+    _loop(b, args[1], LANES, [], step)
+    return cx.get_dummy_value()
+
 # %% ../../nbs/deploy/vectors.ipynb #55eae50c
 @intrinsic
 def logistic_row(
@@ -375,13 +384,10 @@ def logistic_row(
 ):
     "1/(1 + e⁻ˣ) of many numbers."
     def emit(cx, b, sig, args):
-        x = b.inttoptr(args[0], F32.as_pointer())
-        def step(i, old):
-            e, power = _exp(b, _clip(b, b.fsub(_same(0), _vector(b, b.gep(x, [i]), F32)), -87, 87), 1)
-            _put(b, b.fdiv(_same(1), b.fadd(_same(1), b.fmul(e, power))), b.gep(x, [i]))
-            return []
-        _loop(b, args[1], LANES, [], step)
-        return cx.get_dummy_value()
+        def logistic(x):
+            e, power = _exp(b, _clip(b, b.fsub(_same(0), x), -87, 87), 1)
+            return b.fdiv(_same(1), b.fadd(_same(1), b.fmul(e, power)))
+        return _change_row(cx, b, args, logistic)
     return types.void(*[types.intp]*2), emit
 
 # %% ../../nbs/deploy/vectors.ipynb #55eae50d
@@ -393,13 +399,10 @@ def rarity_row(
 ):
     "1/(1 − exp(−eˣ)) of many numbers: one over the probability that x plus Gumbel noise is above 0."
     def emit(cx, b, sig, args):
-        x = b.inttoptr(args[0], F32.as_pointer())
-        def step(i, old):
-            e, power = _exp(b, _clip(b, _vector(b, b.gep(x, [i]), F32), -60, 60), 1)
+        def rarity(x):
+            e, power = _exp(b, _clip(b, x, -60, 60), 1)
             r, power = _exp(b, _clip(b, b.fsub(_same(0), b.fmul(e, power)), -87, 0), 0)
             less = b.fadd(b.fmul(power, r), b.fsub(power, _same(1))) # exp(−eˣ) − 1, also near 0 without cancellation
-            _put(b, b.fdiv(_same(-1), less), b.gep(x, [i]))
-            return []
-        _loop(b, args[1], LANES, [], step)
-        return cx.get_dummy_value()
+            return b.fdiv(_same(-1), less)
+        return _change_row(cx, b, args, rarity)
     return types.void(*[types.intp]*2), emit
