@@ -8,9 +8,11 @@ commit before HEAD): the same tiny runs are trained on one thread with the code 
 probabilities differ and `CODE_VERSION` is the same, that is a failure. Second, against committed numbers,
 tools/first_losses.json: the losses of the first five steps must agree to 1e-3. Processors differ in rounding, and training multiplies the
 difference by ten or more per step (ResNet50: 3e-6, 4e-3, .2), so the file keeps the losses of several kinds of
-processor (`--add`), and three times the spread between them is allowed. A
-change that several commits made together is seen there. `--write` writes that file anew; do so when you raise the
-number. Every tiny run stands for a way through the code: presets, baselines, augmentation, a k that moves, a running
+processor (`--add`), and three times the spread between them is allowed. One machine can stand for older processors:
+`ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2`, and the same three with `default`,
+`SSE41` and `SSE4_2`. They round otherwise, and move `guided` by .007 at its third step with the same code. A change
+that several commits made together is seen in that file. `--write` writes it anew, from one processor; do so when you
+raise the number, and add the two older kinds then. Every tiny run stands for a way through the code: presets, baselines, augmentation, a k that moves, a running
 mean, classes of unequal size, holograms, colour."""
 import argparse
 import json
