@@ -6,8 +6,8 @@
 Nothing of the package is imported, so an error in its metrics or tables cannot hide here. From `predictions.csv.gz` it
 counts, for each run, which images were given which class, and compares accuracy, macro-F1, balanced accuracy and the
 weighted scores with `runs.csv`. From the same counts it computes each row of `rivals_*.csv` and of `table1_*.csv`: means,
-standard deviations, number of runs, differences. From `answers.json.gz`, which image each model was right about, it computes
-each row of `selection_*_compared.csv` whose runs all have answers. It names what differs; the last line counts. Whether files were changed
+standard deviations, number of runs, differences. From `answers.json.gz`, what each model answered about new images, it computes
+each row of `rivals_*_fresh.csv`, and of `selection_*_compared.csv` where all runs have answers. It names what differs; the last line counts. Whether files were changed
 by hand is a matter of `tools/check_reference.py`."""
 import argparse
 import gzip
@@ -67,6 +67,21 @@ def rivals_faults(name, table, runs, found, right):
     return faults
 
 
+def fresh_rivals_faults(name, table, runs, answers):
+    "The same for a table of new images; all runs of a table were asked about the same ones."
+    names = [n for row in table.runs for n in row.split()]
+    asked = [{q for q in answers.get(n, {'kept': {}})['kept'] if q.startswith('answers, images ')} for n in names]
+    common, found, right = set.intersection(*asked), {}, {}
+    if len(common) != 1: return [f'{name}: its runs share {len(common)} sets of answers about new images, expected one']
+    (question,) = common
+    for n in names:
+        told, classes = answers[n]['kept'][question], json.loads(runs.loc[n, 'class_names'])
+        labels, predicted = ([classes[int(c)] for c in told[which]] for which in ('labels', 'answers'))
+        found[n] = scores(pd.Series(labels), pd.Series(predicted), classes)
+        right[n] = dict(enumerate(a == b for a, b in zip(labels, predicted)))
+    return rivals_faults(name, table, runs, found, right)
+
+
 RULES = {'random pixels': 'random', 'highest contrast': 'intensity', 'middle of the image': 'centre'}
 
 
@@ -108,13 +123,14 @@ def check(reference):
         found[n], right[n] = scores(g.label, g.predicted, json.loads(r['class_names'])), dict(zip(g.image, g.label == g.predicted))
         faults += [f'{n}: {s} is {r[f"test.{s}"]}, the predictions give {v:.6f}' for s, v in found[n].items() if abs(v - r[f'test.{s}']) > STEP]
     if faults: return faults, len(runs), rows
+    answers = ref/'answers.json.gz'
+    answers = json.loads(gzip.decompress(answers.read_bytes())) if answers.is_file() else {}
     for f in sorted(ref.glob('rivals_*.csv')) + sorted(ref.glob('table1_*.csv')):
         table = pd.read_csv(f)
         rows += len(table)
-        if f.name.startswith('rivals_'): faults += rivals_faults(f.name, table, runs, found, right)
+        if f.name.endswith('_fresh.csv'): faults += fresh_rivals_faults(f.name, table, runs, answers)
+        elif f.name.startswith('rivals_'): faults += rivals_faults(f.name, table, runs, found, right)
         else: faults += [x for _, row in table.iterrows() for x in table1_faults(f.name, row, runs, found)]
-    answers = ref/'answers.json.gz'
-    answers = json.loads(gzip.decompress(answers.read_bytes())) if answers.is_file() else {}
     for f in sorted(ref.glob('selection_*_compared.csv')) if answers else ():
         found_here, n = selection_faults(f.name, pd.read_csv(f), runs, answers)
         faults, rows = faults + found_here, rows + n
