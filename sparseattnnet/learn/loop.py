@@ -235,10 +235,12 @@ def draw_k(
     k:int, # what the k-scheduler says
     n:int, # pixels of an image
 )->int: # k of one training step
-    "k itself, or, where `k_low` is set, a number drawn evenly on a logarithmic scale, so that one model serves any k."
+    "k itself, or, where `k_low` is set, a number between `k_low` and `k_high` of the pixels: one model serves any k."
     if not config.k_low: return k
-    low, high = math.log(config.k_low), math.log(config.k_high)
-    return max(2, min(n, round(n*math.exp(low + (high - low)*torch.rand(()).item()))))
+    low, high, u = config.k_low, config.k_high, torch.rand(()).item()
+    share = low + (high - low)*u if config.k_draw == 'even' else math.exp(
+        math.log(low) + (math.log(high) - math.log(low))*u)
+    return max(2, min(n, round(n*share)))
 
 # %% ../../nbs/learn/11_loop.ipynb #81270f38
 @dataclasses.dataclass

@@ -62,6 +62,7 @@ class _Selection:
     k_alpha:float=.2 # α of Eq. 23
     k_low:float=0. # training draws k for each batch, from this share of the pixels; 0: k is not drawn
     k_high:float=.25 # … up to this share
+    k_draw:str='log' # even on a logarithmic scale, so that small k are frequent, or 'even' over k itself
 
 
 # %% ../../nbs/method/07_model.ipynb #1bb49de8
@@ -86,7 +87,7 @@ class SparseAttnConfig(_Losses, _Selection, _Architecture):
 CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'), coarse_up=UPS,
     select_on=('attention', 'logits'),
     select=('learned', 'random', 'intensity', 'centre'),
-    tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'),
+    tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'), k_draw=('log', 'even'),
     contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'influence', 'none'), pos_dim=(0, 4))
 _POSITIVE = ('channels', 'coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
 _NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill', 'lambda_explore', 'dither', 'margin')
