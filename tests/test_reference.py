@@ -34,7 +34,7 @@ def test_the_tables_follow_from_the_predictions_by_other_code():
 
 
 @pytest.mark.parametrize('file, change', [('runs.csv', ('test.macro_f1', .01)), ('rivals_*.csv', ('difference', .1)), ('rivals_*.csv', ('sd', .1)), ('table1_opd_quick.csv', ('ours', .02)),
-    ('table1_opd_quick.csv', ('n', 1)), ('selection_wbc*_compared.csv', ('other', .1))])
+    ('table1_opd_quick.csv', ('n', 1)), ('selection_wbc*_compared.csv', ('other', .1)), ('rivals_event*_fresh.csv', ('difference', .1)), ('rivals_event*_fresh.csv', ('macro-F1, %', .1))])
 def test_a_number_that_the_predictions_do_not_give_is_named(tmp_path, file, change):
     files = [*REFERENCE.glob(file)][:1]
     for f in (*(REFERENCE/n for n in ('runs.csv', 'predictions.csv.gz', 'answers.json.gz')), *files): shutil.copyfile(f, tmp_path/f.name)

@@ -60,7 +60,7 @@ def rivals_faults(name, table, runs, found, right):
         of = lambda score: [100*found[n][score] for n in names]
         pairs = [(lead[s], n) for n in names if (s := runs.loc[n, 'seed']) in lead]
         if len(pairs) < 2 and len({frozenset(right[n]) for n in (*lead.values(), *names)}) == 1: pairs = [(a, n) for a in lead.values() for n in names]
-        better = [100.*right[a][image] - 100.*right[b][image] for a, b in pairs for image in right[a]]
+        better = [np.mean([100.*right[a][image] - 100.*right[b][image] for image in right[a]]) for a, b in pairs]
         faults += [*off(where, 'accuracy', row['accuracy, %'], np.mean(of('accuracy')), 3), *off(where, 'macro-F1', row['macro-F1, %'], np.mean(of('macro_f1')), 3),
             *off(where, 'the standard deviation', row.sd, spread(of('accuracy')), 3), *off(where, 'seeds', row.seeds, len(names), 0),
             *off(where, 'parameters', row.parameters, runs.loc[names[0], 'parameters'], 0), *off(where, 'the difference', row.difference, np.mean(better) if i else None, 3)]
