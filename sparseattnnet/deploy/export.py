@@ -69,6 +69,9 @@ class FoldedNet(nn.Module):
         super().__init__()
         if model.config.select != 'learned':
             raise ValueError(f"select={model.config.select!r} is a control for ablations: only 'learned' is exported")
+        if model.config.null:
+            raise ValueError(f"null={model.config.null} belongs to an experiment: a model with a null token runs in "
+                "PyTorch only; train it with null=0 to export it")
         c, net = model.config, model.coarse
         self.most = int((~in_margin(H, W, c.margin)).sum()) # pixels that a selection may take
         if k % 1 or not 1 <= k <= self.most:

@@ -809,6 +809,7 @@ def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffin
 def _can_run(c): # ValueError for a configuration that the engine does not know
     if c.select != 'learned':
         raise ValueError(f"select={c.select!r} is a control for ablations: the fast engine runs 'learned'; use torch")
+    if c.null: raise ValueError(f"null={c.null}: the fast engine knows no null token; run this model with torch")
     if c.weigh and (c.gate or not c.dither) or c.dither and c.select_on == 'attention':
         raise ValueError(f"dither={c.dither}, weigh={c.weigh}, gate={c.gate}, select_on={c.select_on!r}: the fast "
             "engine weighs dithered selections on logits, without a gate; run this model with torch")

@@ -96,6 +96,7 @@ def loss_parts(
         parts['distill'] = (L.distillation_loss(out.coarse, out.fine_map(), c.emphasis) if c.distill == 'printed' else
             L.distillation_selected(out.coarse_logits.flatten(1).gather(1, out.idx), out.fine))
         weights['distill'] = c.lambda_distill
+    if c.lambda_cost: parts['cost'], weights['cost'] = L.attention_cost(out.coarse_logits, c.budget), c.lambda_cost
     return parts, weights, seen
 
 # %% ../../nbs/learn/11_loop.ipynb #42a601e4

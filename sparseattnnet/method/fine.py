@@ -36,11 +36,13 @@ def read_out(
     V:Tensor, # values, shared over heads, (B, k+1, D_v)
     eps:float=1e-6, # ε of Eq. 9
     weight:Tensor|None=None, # how often each token is counted, (B, k+1); None is once
+    null:float=0., # ν, the share of a null token; 0 is none
 )->tuple[Tensor,Tensor]: # z_fine (B, D_v), A (B, H, k+1, d)
     "Eqs. 9–13 as printed: every query and every output is computed, the last one read."
     K_plus = K.relu() + eps
     if weight is not None: K_plus = K_plus*weight[:, None, :, None]
-    A = K_plus/K_plus.sum(2, keepdim=True)
+    many = K.shape[2] if weight is None else weight.sum(1)[:, None, None, None]
+    A = K_plus/(K_plus.sum(2, keepdim=True) + null*many)
     C = torch.einsum('bhjd,bjv->bhdv', A, V)
     O = torch.einsum('bhid,bhdv->bhiv', Q, C)
     return O[:, :, -1].mean(1), A
@@ -63,16 +65,16 @@ def _literal(layer, e, gate, weight):
     E = torch.cat([e, layer.cls.expand(len(e), 1, -1)], 1)
     Q, K = (f(E).unflatten(2, (layer.heads, -1)).transpose(1, 2) for f in (layer.to_q, layer.to_k))
     if weight is not None: weight = torch.cat([weight, torch.ones_like(weight[:, :1])], 1)
-    z, A = read_out(Q, K, layer.to_v(E), layer.eps, weight)
+    z, A = read_out(Q, K, layer.to_v(E), layer.eps, weight, layer.null)
     return z, A.mean((1, 3))[:, :-1]
 
 # %% ../../nbs/method/05_fine.ipynb #0b61a32d
-def _pool(keys, tokens, q, eps, gate=None, weight=None):
+def _pool(keys, tokens, q, eps, gate=None, weight=None, null=0.):
     (R, R_cls), (e, e_cls) = keys, tokens # of the pixels, of the CLS token
     g, many = e.new_ones(e.shape[:2]) if gate is None else gate, e.shape[1] + 1
     by = g if weight is None else g*weight
     if weight is not None: many = weight.sum(1, keepdim=True) + 1
-    s = (by[:, None] @ R)[:, 0] + R_cls + many*eps
+    s = (by[:, None] @ R)[:, 0] + R_cls + many*(eps + null)
     u = torch.stack([q.expand_as(s), torch.full_like(s, 1/s.shape[1])], 2)/s[..., None]
     w = g[..., None]*(R @ u) + eps*u.sum(1, keepdim=True)
     if weight is not None: w = w*weight[..., None]
@@ -99,7 +101,7 @@ def cls_attention(
 def _fast(layer, e, gate, weight):
     q, k = (layer.cls @ f.weight.T for f in (layer.to_q, layer.to_k))
     R = layer.to_k(e).relu_()
-    z, a, _ = _pool((R, k.relu()), (e, layer.cls), q/layer.heads, layer.eps, gate, weight)
+    z, a, _ = _pool((R, k.relu()), (e, layer.cls), q/layer.heads, layer.eps, gate, weight, layer.null)
     return z @ layer.to_v.weight.T, a
 
 def _check_row(name, v, e, what):
@@ -120,9 +122,11 @@ class FineAttention(nn.Module):
         head_dim:int|None=None, # query and key size d of a head; None: dim // heads
         eps:float=1e-6, # ε of Eq. 9
         literal:bool=False, # compute every query and value, as printed: same result, more work
+        null:float=0., # ν, the share of a null token that every key column holds; 0 is none
     ):
         super().__init__()
-        self.heads, self.head_dim, self.eps, self.literal = heads, head_dim or dim//heads, eps, literal
+        self.heads, self.head_dim, self.eps = heads, head_dim or dim//heads, eps
+        self.literal, self.null = literal, null
         self.cls = nn.Parameter(torch.randn(dim))
         self.to_q, self.to_k = (nn.Linear(dim, heads*self.head_dim, bias=False) for _ in 'qk')
         self.to_v = nn.Linear(dim, dim, bias=False)

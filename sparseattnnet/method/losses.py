@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EMPHASIS', 'class_weights', 'focal_loss', 'weighted_cross_entropy', 'contrastive_loss', 'supcon_loss',
-           'distillation_loss', 'distillation_selected', 'total_loss']
+           'distillation_loss', 'distillation_selected', 'attention_cost', 'total_loss']
 
 # %% ../../nbs/method/08_losses.ipynb #475b7bab
 from collections.abc import Mapping, Sequence
@@ -152,6 +152,17 @@ def distillation_selected(
     p = f/f.sum(1, keepdim=True)
     log_q = F.log_softmax(_at_least_float32(coarse_logits)/temperature, 1)
     return (torch.xlogy(p, p) - p*log_q).sum(1).mean()
+
+# %% ../../nbs/method/08_losses.ipynb #a7c05703
+def attention_cost(
+    coarse_logits:Tensor, # logits of the coarse map, (B, H, W)
+    budget:float=0., # β, the share of the pixels that attention may take on average
+)->Tensor: # scalar, 0 … 1
+    "How far the mean coarse attention of a batch lies from a budget; 0 asks for as little as possible."
+    if not 0 <= budget < 1: raise ValueError(f"budget={budget}: expected a share of the pixels, 0 or more and below 1")
+    if coarse_logits.ndim != 3:
+        raise ValueError(f"coarse logits of shape {tuple(coarse_logits.shape)}: expected (B, H, W)")
+    return (_at_least_float32(coarse_logits).sigmoid().mean() - budget).abs()
 
 # %% ../../nbs/method/08_losses.ipynb #4b5f3fc8
 def total_loss(

@@ -40,6 +40,7 @@ class _Architecture:
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
     gate:bool=False # weight each token by its coarse attention (4)
+    null:float=0. # ν of a null token, which gives the gate an absolute size; 0 is none
     dim:int=48 # D of Eq. 4
     heads:int=2 # H of Eqs. 7–13
     head_dim:int=24 # width of a head's keys (13)
@@ -76,6 +77,8 @@ class _Losses:
     explore:float=0. # share of the pixels that training also reads at random, for `influence`
     lambda_explore:float=.5 # weight of the focal loss on them
     lambda_distill:float=.02 # weight in Eq. 20
+    lambda_cost:float=0. # weight of the cost on attention; 0 is none
+    budget:float=0. # share of the pixels that attention may take on average without a cost
     emphasis:float=2. # emphasis factor of §2.6 (28)
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ CHOICES = dict(coarse_shape=tuple(COARSE_SHAPES), coarse_final=('linear', 'relu'
     tokens=('gray', 'channels'), k_reading=tuple(K_READINGS), k_per=('epoch', 'batch'), k_draw=('log', 'even'),
     contrastive=('printed', 'supcon', 'none'), distill=('printed', 'selected', 'influence', 'none'), pos_dim=(0, 4))
 _POSITIVE = ('channels', 'coarse_width', 'dim', 'heads', 'head_dim', 'hidden', 'k0', 'k_min', 'tau', 'emphasis')
-_NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill', 'lambda_explore', 'dither', 'margin')
+_NOT_NEGATIVE = ('delta_k', 'lr_k', 'gamma', 'lambda_contrast', 'lambda_distill', 'lambda_explore', 'lambda_cost',
+    'dither', 'margin', 'null')
 
 def _check_config(c):
     for f in dataclasses.fields(c):
@@ -111,8 +115,14 @@ def _check_config(c):
         raise ValueError(f"k_share={c.k_share!r}: expected a share of the pixels in (0, 1], or None for k0")
     for n in ('k_alpha', 'k_beta'):
         if not 0 <= getattr(c, n) < 1: raise ValueError(f"{n}={getattr(c, n)!r}: expected a weight in [0, 1)")
-    for n in ('explore', 'k_low', 'k_high'):
+    for n in ('explore', 'k_low', 'k_high', 'budget'):
         if not 0 <= (v := getattr(c, n)) <= 1: raise ValueError(f"{n}={v!r}: expected a share of the pixels, 0 to 1")
+    if c.null and not (c.gate and c.use_fine):
+        raise ValueError(f"null={c.null}: a null token gives the gate a size; give gate=True, and keep use_fine")
+    if c.null and c.distill == 'influence':
+        raise ValueError(f"null={c.null} with distill='influence': the influence is computed without a null token")
+    if c.budget and not c.lambda_cost:
+        raise ValueError(f"budget={c.budget}: give the cost a weight, e.g. lambda_cost=.5")
     if c.k_low > c.k_high: raise ValueError(f"k_low={c.k_low}, k_high={c.k_high}: expected k_low to be the smaller")
     if c.distill == 'influence' and not (c.explore and c.use_fine):
         raise ValueError("distill='influence' needs random pixels to read: give explore, e.g. 1/16, and keep use_fine")
@@ -209,7 +219,7 @@ class SparseAttnNet(nn.Module):
         token = 2 + value + c.pos_dim + (self.coarse.n_features if c.enrich else 0)
         if c.use_fine:
             self.embed = PointEmbedding(token, dim=c.dim, hidden=c.dim)
-            self.fine = FineAttention(c.dim, heads=c.heads, head_dim=c.head_dim, literal=c.literal)
+            self.fine = FineAttention(c.dim, heads=c.heads, head_dim=c.head_dim, literal=c.literal, null=c.null)
         self.classify = Classifier(c.use_fine*c.dim + c.use_coarse*self.coarse.n_features, c.classes, c.hidden)
 
     def forward(self,

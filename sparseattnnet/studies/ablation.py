@@ -69,6 +69,9 @@ ARMS = {
     'coarse alone': Arm('b', 'the fine branch adds to the coarse one', 'worse', dict(use_fine=False, use_coarse=True)),
     'bare tokens': Arm('b', 'coarse features at a pixel help to read it', 'worse', dict(enrich=False)),
     'no gate': Arm('b', 'weighting tokens by coarse attention helps', 'worse', dict(gate=False)),
+    'cost on attention': Arm('b', 'a price on attention makes a better map', 'better', dict(lambda_cost=.5)),
+    'cost and null token': Arm('b', 'a price on attention helps if the gate has a size', 'better',
+    dict(lambda_cost=.5, null=.5)),
     'selector unaided': Arm('b', "the task's gradient must reach the selector", 'worse',
     dict(enrich=False, gate=False)),
     'both features': Arm('c', 'fusion with the coarse features helps', 'better', dict(use_coarse=True)),
@@ -107,6 +110,8 @@ ARMS |= {
     'guided: gated': _guided('tokens need no weight from the coarse attention', 'no better', gate=True),
     'guided: pixel shuffle': _guided('a map without a checkerboard is better', coarse_up='shuffle'),
     'guided: one k': _guided('a k that varies while training costs nothing', 'no better', k_low=0.),
+    'guided: even draw': _guided('small k must be frequent while training', k_draw='even'),
+    'guided: budget': _guided('a price on attention makes a better map', 'better', lambda_cost=.5, budget=1/16),
 }
 
 # %% ../../nbs/studies/ablation.ipynb #9d2c67ed
