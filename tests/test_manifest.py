@@ -107,7 +107,8 @@ def test_the_table_of_artefacts_shows_every_published_result_once(manifest):
     rows = artefact_table(manifest, ROOT/'outputs/reference').split('\n')[2:]
     lock = json.loads((ROOT/'outputs/reference/provenance.json').read_text())
     for name, about in lock.items():
-        if not name.startswith(('selection_', 'rivals_', 'ablations_', 'elsewhere_', 'anyk_', 'planted_', 'laboratories_')): continue
+        if not name.startswith(('selection_', 'rivals_', 'ablations_', 'elsewhere_', 'anyk_', 'planted_', 'laboratories_',
+            'budget_')): continue
         kept = [n for n in about['files'] if n.endswith('.md')]
         assert sum(any(n in r for r in rows) for n in kept[:1]) == len(kept[:1]), name
     run = {r.split(' | ')[1] for r in rows if '| not yet run |' not in r}

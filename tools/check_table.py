@@ -7,8 +7,9 @@ Nothing of the package is imported, so an error in its metrics or tables cannot 
 counts, for each run, which images were given which class, and compares accuracy, macro-F1, balanced accuracy and the
 weighted scores with `runs.csv`. From the same counts it computes each row of `rivals_*.csv` and of `table1_*.csv`: means,
 standard deviations, number of runs, differences. From `answers.json.gz`, what each model answered about new images, it computes
-each row of `rivals_*_fresh.csv`, and of `selection_*_compared.csv` where all runs have answers. It names what differs; the last line counts. Whether files were changed
-by hand is a matter of `tools/check_reference.py`."""
+each row of `rivals_*_fresh.csv`, and of `selection_*_compared.csv`, `budget_*_fresh.csv` and `ablations_*_fresh*.csv` where
+all runs have answers. It names what differs; the last line counts. Whether files were changed by hand is a matter of
+`tools/check_reference.py`."""
 import argparse
 import gzip
 import json
@@ -109,6 +110,28 @@ def selection_faults(name, table, runs, answers):
     return faults, rows
 
 
+AGAINST = {'cost on attention': 'corrected', 'cost and null token': 'corrected', 'guided: budget': 'guided'}
+
+
+def arms_faults(name, table, runs, answers, question):
+    "`(faults, rows)` of a table of arms on new images, as far as the answers of all its models are there."
+    faults, rows, hits = [], 0, {}
+    table = table.rename(columns={'accuracy, %': 'accuracy', 'seeds': 'n'})
+    for row in table.itertuples():
+        told = {runs.loc[n, 'seed']: [v for q, v in answers.get(n, {'kept': {}})['kept'].items() if q.startswith(question)] for n in row.runs.split()}
+        if all(len(v) == 1 for v in told.values()): hits[row.arm] = {s: np.array(list(v)) == '1' for s, (v,) in told.items()}
+    for row in table.itertuples():
+        against = row.against if 'against' in table else AGAINST.get(row.arm, row.arm)
+        if row.arm not in hits or against not in hits: continue
+        mine, its, where = hits[row.arm], hits[against], f'{name}, {row.arm}'
+        seeds, means = sorted(mine.keys() & its.keys()), [100*v.mean() for v in mine.values()]
+        gap = None if against == row.arm else np.mean([100*(mine[s].mean() - its[s].mean()) for s in seeds])
+        faults += [*off(where, 'accuracy', row.accuracy, np.mean(means), 2), *off(where, 'the standard deviation', row.sd, spread(means), 2),
+            *off(where, 'seeds', row.n, len(mine), 0), *off(where, 'the difference', row.difference, gap, 2)]
+        rows += 1
+    return faults, rows
+
+
 def check(reference):
     "`(faults, runs, rows)` of a folder of published results."
     ref = Path(reference)
@@ -135,6 +158,10 @@ def check(reference):
     for f in sorted(ref.glob('selection_*_compared.csv')) if answers else ():
         found_here, n = selection_faults(f.name, pd.read_csv(f), runs, answers)
         faults, rows = faults + found_here, rows + n
+    for pattern, question in (('budget_*_fresh.csv', 'right at 1/16, '), ('ablations_*_fresh*.csv', 'right at its own k, ')):
+        for f in sorted(ref.glob(pattern)) if answers else ():
+            found_here, n = arms_faults(f.name, pd.read_csv(f), runs, answers, question)
+            faults, rows = faults + found_here, rows + n
     return faults, len(runs), rows
 
 

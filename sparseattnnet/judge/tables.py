@@ -223,8 +223,8 @@ def signed(
     v:float, # a difference
     digits:int=1, # after the point
 )->str: # e.g. +1.2 or −1.2
-    "A number with its sign."
-    return f'{v:+.{digits}f}'.replace('-', '−')
+    "A number with its sign; what rounds to zero gets a plus."
+    return f'{round(v, digits) + 0.:+.{digits}f}'.replace('-', '−')
 
 def interval(
     low:float|None, # lower end; None or NaN where there is no interval
