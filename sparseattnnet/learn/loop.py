@@ -78,7 +78,7 @@ def loss_parts(
     alpha:Tensor, # class weights (classes,)
     config:SparseAttnConfig|None=None, # the method's configuration; None for a baseline
 )->tuple[dict[str, Tensor], dict[str, float], dict[str, float]]: # parts, their weights, what else was counted
-    "The parts of Eq. 20 for one batch, their weights λ, and counts worth logging."
+    "The parts of the loss (Eq. 20 and our additions) for one batch, their weights λ, and counts worth logging."
     if config is None:
         return {'cross_entropy': L.weighted_cross_entropy(out.float(), y, alpha)}, {'cross_entropy': 1.}, {}
     c, seen = config, {}

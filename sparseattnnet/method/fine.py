@@ -36,7 +36,7 @@ def read_out(
     V:Tensor, # values, shared over heads, (B, k+1, D_v)
     eps:float=1e-6, # ε of Eq. 9
     weight:Tensor|None=None, # how often each token is counted, (B, k+1); None is once
-    null:float=0., # ν, the share of a null token; 0 is none
+    null:float=0., # ν, the key of a null token, for each token that is counted; 0 is none
 )->tuple[Tensor,Tensor]: # z_fine (B, D_v), A (B, H, k+1, d)
     "Eqs. 9–13 as printed: every query and every output is computed, the last one read."
     K_plus = K.relu() + eps
@@ -122,9 +122,10 @@ class FineAttention(nn.Module):
         head_dim:int|None=None, # query and key size d of a head; None: dim // heads
         eps:float=1e-6, # ε of Eq. 9
         literal:bool=False, # compute every query and value, as printed: same result, more work
-        null:float=0., # ν, the share of a null token that every key column holds; 0 is none
+        null:float=0., # ν, the key of a null token, for each token that is counted; 0 is none
     ):
         super().__init__()
+        if not null >= 0: raise ValueError(f'null={null}: expected a key of 0 or more')
         self.heads, self.head_dim, self.eps = heads, head_dim or dim//heads, eps
         self.literal, self.null = literal, null
         self.cls = nn.Parameter(torch.randn(dim))

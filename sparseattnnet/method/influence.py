@@ -16,7 +16,9 @@ def token_influence(
     e:Tensor, # tokens (B, k, dim)
     weight:Tensor|None=None, # how often each token is counted, (B, k); None is once
 )->Tensor: # δ (B, k, dim): derivative of z_fine with respect to the logarithm of a token's count
-    "How z_fine of Eq. 13 changes if one token is counted more often; no gradient flows back."
+    """How z_fine of Eq. 13 changes if one token is counted more often; no gradient flows back. ValueError for a layer
+    with a null token."""
+    if layer.null: raise ValueError(f'null={layer.null}: the influence is derived for layers without a null token')
     with torch.no_grad():
         keys = layer.to_k(e).relu() + layer.eps
         if weight is not None: keys = keys*weight[..., None]

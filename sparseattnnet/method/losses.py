@@ -156,10 +156,11 @@ def distillation_selected(
 # %% ../../nbs/method/08_losses.ipynb #a7c05703
 def attention_cost(
     coarse_logits:Tensor, # logits of the coarse map, (B, H, W)
-    budget:float=0., # β, the share of the pixels that attention may take on average
+    budget:float=0., # β, the mean attention at which the cost is zero, 0 or more and below 1
 )->Tensor: # scalar, 0 … 1
-    "How far the mean coarse attention of a batch lies from a budget; 0 asks for as little as possible."
-    if not 0 <= budget < 1: raise ValueError(f"budget={budget}: expected a share of the pixels, 0 or more and below 1")
+    """How far the mean coarse attention of a batch lies from a budget; ValueError for a budget or logits that do not
+    fit."""
+    if not 0 <= budget < 1: raise ValueError(f"budget={budget}: expected a mean attention, 0 or more and below 1")
     if coarse_logits.ndim != 3:
         raise ValueError(f"coarse logits of shape {tuple(coarse_logits.shape)}: expected (B, H, W)")
     return (_at_least_float32(coarse_logits).sigmoid().mean() - budget).abs()

@@ -40,7 +40,7 @@ class _Architecture:
     pos_dim:int=0 # extra sine and cosine coordinates: 0, or 4 for the d = 4 of §2.6 (8)
     enrich:bool=False # append the coarse features at each selected pixel (§2.2: "enriched")
     gate:bool=False # weight each token by its coarse attention (4)
-    null:float=0. # ν of a null token, which gives the gate an absolute size; 0 is none
+    null:float=0. # ν of a null token: a low gate is then a low weight, even if all gates are low; 0 is none
     dim:int=48 # D of Eq. 4
     heads:int=2 # H of Eqs. 7–13
     head_dim:int=24 # width of a head's keys (13)
@@ -78,7 +78,7 @@ class _Losses:
     lambda_explore:float=.5 # weight of the focal loss on them
     lambda_distill:float=.02 # weight in Eq. 20
     lambda_cost:float=0. # weight of the cost on attention; 0 is none
-    budget:float=0. # share of the pixels that attention may take on average without a cost
+    budget:float=0. # mean attention at which that cost is zero
     emphasis:float=2. # emphasis factor of §2.6 (28)
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def _check_config(c):
         raise ValueError(f"k_share={c.k_share!r}: expected a share of the pixels in (0, 1], or None for k0")
     for n in ('k_alpha', 'k_beta'):
         if not 0 <= getattr(c, n) < 1: raise ValueError(f"{n}={getattr(c, n)!r}: expected a weight in [0, 1)")
-    for n in ('explore', 'k_low', 'k_high', 'budget'):
+    if not 0 <= c.budget < 1: raise ValueError(f"budget={c.budget}: expected a mean attention, 0 or more and below 1")
+    for n in ('explore', 'k_low', 'k_high'):
         if not 0 <= (v := getattr(c, n)) <= 1: raise ValueError(f"{n}={v!r}: expected a share of the pixels, 0 to 1")
     if c.null and not (c.gate and c.use_fine):
         raise ValueError(f"null={c.null}: a null token gives the gate a size; give gate=True, and keep use_fine")

@@ -50,6 +50,7 @@ QUESTIONS = {
     'e': '(e) contrastive loss, and the focal loss',
     'printed': 'the method as printed',
     'taught': 'what `guided` adds to the method',
+    'cost': 'does a cost on attention help?',
     'edge': 'small enough to be fast, good enough to be used?'}
 EXPECTATIONS = ('worse', 'better', 'no better', 'no worse')
 
@@ -69,9 +70,6 @@ ARMS = {
     'coarse alone': Arm('b', 'the fine branch adds to the coarse one', 'worse', dict(use_fine=False, use_coarse=True)),
     'bare tokens': Arm('b', 'coarse features at a pixel help to read it', 'worse', dict(enrich=False)),
     'no gate': Arm('b', 'weighting tokens by coarse attention helps', 'worse', dict(gate=False)),
-    'cost on attention': Arm('b', 'a price on attention makes a better map', 'better', dict(lambda_cost=.5)),
-    'cost and null token': Arm('b', 'a price on attention helps if the gate has a size', 'better',
-    dict(lambda_cost=.5, null=.5)),
     'selector unaided': Arm('b', "the task's gradient must reach the selector", 'worse',
     dict(enrich=False, gate=False)),
     'both features': Arm('c', 'fusion with the coarse features helps', 'better', dict(use_coarse=True)),
@@ -81,6 +79,10 @@ ARMS = {
     'no contrast': Arm('e', 'the contrastive loss helps', 'worse', dict(contrastive='none')),
     'printed contrast': Arm('e', 'supervised contrast is better than Eq. 17', 'worse', dict(contrastive='printed')),
     'no focusing': Arm('e', 'focal focusing helps', 'worse', dict(gamma=0.)),
+    'cost on attention': Arm('cost', 'a cost on attention raises accuracy', 'better', dict(lambda_cost=.5)),
+    'null token': Arm('cost', 'a gate with an absolute size raises accuracy', 'better', dict(null=.05)),
+    'cost and null token': Arm('cost', 'a cost helps if the gate has an absolute size', 'better',
+    dict(lambda_cost=.5, null=.05)),
 }
 
 # %% ../../nbs/studies/ablation.ipynb #cdcc6929
@@ -111,8 +113,9 @@ ARMS |= {
     'guided: pixel shuffle': _guided('a map without a checkerboard is better', coarse_up='shuffle'),
     'guided: one k': _guided('a k that varies while training costs nothing', 'no better', k_low=0.),
     'guided: even draw': _guided('small k must be frequent while training', k_draw='even'),
-    'guided: budget': _guided('a price on attention makes a better map', 'better', lambda_cost=.5, budget=1/16),
 }
+ARMS['guided: budget'] = Arm('cost', 'a budget for attention raises accuracy', 'better',
+    dict(lambda_cost=.5, budget=1/16), 'guided', 'guided')
 
 # %% ../../nbs/studies/ablation.ipynb #9d2c67ed
 FACTORS = {

@@ -21,7 +21,7 @@ def effective_pixels(
     log_p = scores.flatten(1).log_softmax(1)
     return (-(log_p.exp()*log_p).sum(1)).exp()
 
-# %% ../../nbs/use/own_k.ipynb #8f217f2e
+# %% ../../nbs/use/own_k.ipynb #7e5a0107
 def to_levels(
     k, # wished pixels of each image (N,)
     mean_k:float, # pixels; one of the levels
@@ -29,11 +29,18 @@ def to_levels(
     least:int=4, # smallest k
     steps:int=4, # levels of k from one value to its double; 0 does not round to levels
 )->np.ndarray: # (N,), whole numbers
-    "Round k to a few levels, so that many images share one; never below `least` or above `most`."
-    k = np.clip(np.asarray(k, float), min(least, most), most)
+    """Round k to a few levels, so that many images share one; never below `least` or above `most`. ValueError for
+    numbers that do not fit."""
+    k = np.asarray(k, float)
+    if k.ndim != 1 or not np.isfinite(k).all():
+        raise ValueError(f'k of shape {k.shape}: expected one finite number for each image')
+    if not 1 <= mean_k <= most: raise ValueError(f'mean_k={mean_k}: expected 1 to {most} pixels')
+    k = np.clip(k, min(least, most), most)
     if steps: k = np.clip(mean_k*2**(np.round(steps*np.log2(k/mean_k))/steps), min(least, most), most)
     return k.round().astype(int)
 
+
+# %% ../../nbs/use/own_k.ipynb #8f217f2e
 def k_each(
     effective, # effective number of pixels of each image (N,)
     mean_k:float, # the k that an image of typical effective number gets, pixels
@@ -51,23 +58,32 @@ def k_each(
     return to_levels(e*mean_k/(e.mean() if typical is None else typical), mean_k, most, least, steps)
 
 # %% ../../nbs/use/own_k.ipynb #7e5a0103
+def _maps(scores):
+    if scores.ndim != 3 or not len(scores):
+        raise ValueError(f'scores of shape {tuple(scores.shape)}: expected (B, H, W) with an image or more')
+    if scores.isnan().any(): raise ValueError('scores are NaN: expected numbers; look for a diverged coarse net')
+    return scores
+
 def level_for(
     scores:Tensor, # logits of the coarse map of some images, such as those of validation (B, H, W)
     mean_k:float, # mean number of pixels above the level, 1 to H·W
 )->float: # the level
-    "The level above which so many pixels lie, as a mean over these images; ValueError for numbers that do not fit."
-    if scores.ndim != 3 or not len(scores):
-        raise ValueError(f'scores of shape {tuple(scores.shape)}: expected (B, H, W) with an image or more')
-    if not 1 <= mean_k <= (n := scores[0].numel()): raise ValueError(f'mean_k={mean_k}: expected 1 to {n} pixels')
-    all_, m = scores.flatten().sort(descending=True).values, round(mean_k*len(scores))
-    return float(all_[m - 1] + all_[min(m, len(all_) - 1)])/2 if m < len(all_) else float('-inf')
+    """The level above which so many pixels lie, as a mean over these images, or nearly so where logits are equal;
+    ValueError for numbers that do not fit."""
+    n = _maps(scores)[0].numel()
+    if not 1 <= mean_k <= n: raise ValueError(f'mean_k={mean_k}: expected 1 to {n} pixels')
+    value, count = scores.flatten().unique(return_counts=True)
+    above = count.flip(0).cumsum(0) # how many lie at or above each value, the largest value first
+    m = int((above - mean_k*len(scores)).abs().argmin())
+    value = value.flip(0)
+    return float(value[m] + value[m + 1])/2 if m + 1 < len(value) else float('-inf')
 
 def k_above(
     scores:Tensor, # logits of the coarse map (B, H, W)
     level:float, # as `level_for` gives it
 )->np.ndarray: # (B,), 0 … H·W
-    "How many pixels of each image lie above a level; `to_levels` makes a k of it."
-    return (scores > level).flatten(1).sum(1).cpu().numpy()
+    "How many pixels of each image lie above a level; `to_levels` makes a k of it. ValueError as in `level_for`."
+    return (_maps(scores) > level).flatten(1).sum(1).cpu().numpy()
 
 # %% ../../nbs/use/own_k.ipynb #689b61f0
 def answer_each(
