@@ -110,18 +110,15 @@ def selection_faults(name, table, runs, answers):
     return faults, rows
 
 
-AGAINST = {'cost on attention': 'corrected', 'cost and null token': 'corrected', 'guided: budget': 'guided'}
-
-
 def arms_faults(name, table, runs, answers, question):
     "`(faults, rows)` of a table of arms on new images, as far as the answers of all its models are there."
     faults, rows, hits = [], 0, {}
-    table = table.rename(columns={'accuracy, %': 'accuracy', 'seeds': 'n'})
+    table = table[table.runs.notna()].rename(columns={'accuracy, %': 'accuracy', 'seeds': 'n'}) # a row without runs is no model
     for row in table.itertuples():
         told = {runs.loc[n, 'seed']: [v for q, v in answers.get(n, {'kept': {}})['kept'].items() if q.startswith(question)] for n in row.runs.split()}
         if all(len(v) == 1 for v in told.values()): hits[row.arm] = {s: np.array(list(v)) == '1' for s, (v,) in told.items()}
     for row in table.itertuples():
-        against = row.against if 'against' in table else AGAINST.get(row.arm, row.arm)
+        against = row.arm if pd.isna(row.against) else row.against
         if row.arm not in hits or against not in hits: continue
         mine, its, where = hits[row.arm], hits[against], f'{name}, {row.arm}'
         seeds, means = sorted(mine.keys() & its.keys()), [100*v.mean() for v in mine.values()]
