@@ -224,7 +224,8 @@ def signed(
     digits:int=1, # after the point
 )->str: # e.g. +1.2 or −1.2
     "A number with its sign; what rounds to zero gets a plus."
-    return f'{round(v, digits) + 0.:+.{digits}f}'.replace('-', '−')
+    text = f'{v:+.{digits}f}'
+    return (text if float(text) else text.replace('-', '+')).replace('-', '−')
 
 def interval(
     low:float|None, # lower end; None or NaN where there is no interval
