@@ -223,9 +223,8 @@ def signed(
     v:float, # a difference
     digits:int=1, # after the point
 )->str: # e.g. +1.2 or −1.2
-    "A number with its sign; what rounds to zero gets a plus."
-    text = f'{v:+.{digits}f}'
-    return (text if float(text) else text.replace('-', '+')).replace('-', '−')
+    "A number with its sign; −0.0 is a number just below zero, so that an interval shows on which side it ends."
+    return f'{v:+.{digits}f}'.replace('-', '−')
 
 def interval(
     low:float|None, # lower end; None or NaN where there is no interval
