@@ -31,6 +31,13 @@ def test_other_weights_with_a_new_number_pass():
     assert C.compare(results(), results(2, edge=dict(bits='other'))) == ([], ['CODE_VERSION rose to 2; other results: edge'])
 
 
+def test_a_changed_preset_gives_its_runs_another_name():
+    before, now = results(guided=dict(run='a')), results(guided=dict(run='b', bits='other'))
+    assert C.compare(before, now) == ([], ['another preset, recipe or data set, so runs of another name: guided'])
+    assert C.compare(before, results(guided=dict(run='a', bits='other')))[0][0].startswith('guided: weights')
+    assert C.compare(before, results(guided=dict(run='b', bits='other'), edge=dict(bits='other')))[0][0].startswith('edge')
+
+
 def test_the_number_only_rises(): assert 'may only rise' in C.compare(results(3), results(2))[0][0]
 
 

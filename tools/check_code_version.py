@@ -60,7 +60,7 @@ for name, spec in json.loads(sys.argv[1]).items():
         r = train_run(spec, at, show=False, data=data[key])
         folder = Path(at)/'runs'/r['run_id']
         bits = hashlib.sha256((folder/'model.safetensors').read_bytes() + (folder/'predictions.csv').read_bytes()).hexdigest()
-        out[name] = dict(bits=bits, best=[r['best_epoch'], r['k']], losses=[e['train']['loss'] for e in r['history']], val=[e['val']['macro_f1'] for e in r['history']])
+        out[name] = dict(run=r['run_id'], bits=bits, best=[r['best_epoch'], r['k']], losses=[e['train']['loss'] for e in r['history']], val=[e['val']['macro_f1'] for e in r['history']])
     except Exception as e: out[name] = dict(error=f'{type(e).__name__}: {e}')
 print('\\n' + json.dumps(out))
 '''
@@ -95,8 +95,9 @@ def compare(before, now):
     if raised < 0: return [f"CODE_VERSION fell from {before['code_version']} to {now['code_version']}: it may only rise"], []
     both = [n for n in RUNS if n in before and n in now and 'error' not in before[n]]
     other = [n for n in both if before[n] != now[n]]
+    renamed = [n for n in other if before[n].get('run') != now[n].get('run')] # no record can be taken for theirs
     if raised: return [], [f"CODE_VERSION rose to {now['code_version']}; other results: {', '.join(other) or 'none'}"]
-    return [f"{n}: weights or predictions differ from the parent commit's, and CODE_VERSION is still {now['code_version']}. Raise it in nbs/learn/run.ipynb, run `python tools/check_code_version.py --write`, and add a line to CHANGELOG.md; or mend the change" for n in other], []
+    return [f"{n}: weights or predictions differ from the parent commit's, and CODE_VERSION is still {now['code_version']}. Raise it in nbs/learn/run.ipynb, run `python tools/check_code_version.py --write`, and add a line to CHANGELOG.md; or mend the change" for n in other if n not in renamed], ([f"another preset, recipe or data set, so runs of another name: {', '.join(renamed)}"] if renamed else [])
 
 
 def first_losses(now, kept=None):

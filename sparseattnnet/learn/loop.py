@@ -253,6 +253,7 @@ class Step:
     mean:nn.Module|None=None # running mean of the model, updated after each step
     amp:bool=False # bfloat16 where that is safe
     device:str='cpu' # torch device
+    clip:float=0. # largest norm of the gradient; 0 sets no limit
     done:int=0 # steps so far
 
     def __call__(self,
@@ -270,6 +271,7 @@ class Step:
         loss = L.total_loss(parts, weights)
         self.opt.zero_grad(set_to_none=True)
         loss.backward()
+        if self.clip: nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         if rate: _set_rate(self.opt, rate(self.done))
         self.opt.step()
         if self.mean is not None: update_ema(self.mean, self.model, self.mean.decay, self.done)
@@ -340,7 +342,7 @@ class _Run:
         self.k_sched = make_k_scheduler(config, H, W, self.k) if config else None
         self.history, self.best, self.best_score, self.best_epoch, self.best_k = [], None, -1., 0, self.k
         amp = recipe.amp == 'bf16' or (recipe.amp == 'auto' and torch.device(device).type == 'cuda')
-        self.step = Step(model, self.opt, alpha, self.mean, amp, device)
+        self.step = Step(model, self.opt, alpha, self.mean, amp, device, recipe.clip)
 
     @property
     def judged(self):
@@ -410,7 +412,7 @@ class _Run:
         another split."""
         if self.state is None or not Path(self.state).exists(): return 0
         tensors, s = R.load_state(self.state)
-        if s['recipe'] != dataclasses.asdict(self.r):
+        if dataclasses.asdict(Recipe()) | s['recipe'] != dataclasses.asdict(self.r):
             raise ValueError(f"{Path(self.state).name} belongs to another recipe, {s['recipe']}: remove it, or train "
                 "with "
                 "that recipe")

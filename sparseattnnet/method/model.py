@@ -152,7 +152,7 @@ PRESETS = {
 }
 SMALL = dict(coarse_shape='quarter', coarse_width=12, dim=32, head_dim=16)
 PRESETS['guided'] = PRESETS['corrected'] | dict(gate=False, coarse_up='bilinear', distill='influence',
-    lambda_distill=.1, explore=1/16, dither=.7, weigh=True, k_low=1/64)
+    lambda_distill=.1, explore=1/16, dither=.7, weigh=True, k_low=1/64, k_draw='even')
 PRESETS |= {'edge': PRESETS['corrected'] | SMALL, 'guided-edge': PRESETS['guided'] | SMALL}
 
 def preset(

@@ -36,6 +36,7 @@ class Arm:
     model:str='sparseattnnet' # sparseattnnet or a baseline
     passes:float=1. # multiplies the epochs of the profile
     augment:str='auto' # as in `RunSpec`
+    recipe:dict=field(default_factory=dict) # fields of `Recipe` to set differently
     k_path:tuple|None=None # shares of the pixels at which a dynamic k starts and, if the loss keeps falling, ends
 
 # %% ../../nbs/studies/ablation.ipynb #dae44550
@@ -101,8 +102,8 @@ ARMS |= {
 }
 
 # %% ../../nbs/studies/ablation.ipynb #75e408bc
-def _guided(tests, expects='worse', **changes):
-    return Arm('taught', tests, expects, changes, 'guided', 'guided')
+def _guided(tests, expects='worse', recipe={}, **changes):
+    return Arm('taught', tests, expects, changes, 'guided', 'guided', recipe=recipe)
 
 ARMS |= {
     'guided': Arm('reference', 'the method that is taught where to look', '', against='guided', preset='guided'),
@@ -112,7 +113,8 @@ ARMS |= {
     'guided: gated': _guided('tokens need no weight from the coarse attention', 'no better', gate=True),
     'guided: pixel shuffle': _guided('a map without a checkerboard is better', coarse_up='shuffle'),
     'guided: one k': _guided('a k that varies while training costs nothing', 'no better', k_low=0.),
-    'guided: even draw': _guided('small k must be frequent while training', k_draw='even'),
+    'guided: log draw': _guided('a k drawn on a logarithmic scale is worse', k_draw='log'),
+    'guided: no clipping': _guided('a gradient of any length unsettles training', recipe=dict(clip=0.)),
 }
 ARMS['guided: budget'] = Arm('cost', 'a budget for attention raises accuracy', 'better',
     dict(lambda_cost=.5, budget=1/16), 'guided', 'guided')
@@ -245,7 +247,8 @@ def arm_spec(
         first, last = arm.k_path
         steps = max(1, epochs - 2)
         changes |= dict(k_share=first, delta_k=round((first - last)*pixels/steps/.8))
-    return RunSpec(**base, epochs=0 if epochs == whole else epochs, changes=json.dumps(changes) if changes else '')
+    return RunSpec(**base, epochs=0 if epochs == whole else epochs, changes=json.dumps(changes) if changes else '',
+        recipe=json.dumps(arm.recipe) if arm.recipe else '')
 
 # %% ../../nbs/studies/ablation.ipynb #0ab8ab67
 def plan_arms(
@@ -546,7 +549,8 @@ def _row(data, name, arm, mine, against, out, new=None):
     acc = [100*(new[0][x['run_id']].mean() if new else x['test']['accuracy']) for x in r]
     row = dict.fromkeys(COLUMNS) | dict(data=data, arm=name, question=QUESTIONS[arm.group], tests=arm.tests,
         against=arm.against, n=len(r), new_images=len(new[1]) if new else 0,
-        changes=json.dumps(arm.changes) if arm.changes else arm.model if arm.model != 'sparseattnnet' else '',
+        changes=json.dumps(arm.changes | arm.recipe) if arm.changes or arm.recipe else arm.model if arm.model !=
+            'sparseattnnet' else '',
         accuracy=mean(acc), sd=stdev(acc) if len(r) > 1 else None,
         profile=r[0]['profile'], simulated=r[0]['simulated'], runs=' '.join(x['run_id'] for x in r))
     if r[0]['preset'] and r[0]['config']['model']['use_fine']:
