@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 import artefacts  # noqa: E402
 from sparseattnnet.data.splits import make_split  # noqa: E402
-from sparseattnnet.reproduce.manifest import STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
+from sparseattnnet.reproduce.manifest import OLDER, STATUSES, artefact_status, artefact_table, jobs_of, load_manifest  # noqa: E402
 from sparseattnnet.reproduce.runner import check_parameters  # noqa: E402
 from sparseattnnet.learn.run import RunSpec, spec_images  # noqa: E402
 
@@ -75,7 +75,7 @@ def test_a_split_depends_on_data_and_seed_alone():
 
 def test_statuses_are_words_of_the_vocabulary(manifest):
     for a in manifest.artefacts.values():
-        for d in a.datasets or ('',): assert artefact_status(manifest, a, d, ROOT/'outputs/reference')['status'] in STATUSES
+        for d in a.datasets or ('',): assert artefact_status(manifest, a, d, ROOT/'outputs/reference')['status'].removesuffix(OLDER) in STATUSES
 
 
 def index(folder, *cells):
