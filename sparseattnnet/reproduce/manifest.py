@@ -320,7 +320,8 @@ def _status(files, notebook):
     if seen is None: return 'computed, no images needed', '—'
     known = stored_runs(files[0].parent)
     older = '' if all(as_today(known[n]) for n in about['runs'] if n in known) else OLDER
-    return (f'reproduced on simulated data{older}', 'SIMULATED') if seen else (f'reproduced on real data{older}', 'real')
+    real = (f'reproduced on real data{older}', 'real')
+    return (f'reproduced on simulated data{older}', 'SIMULATED') if seen else real
 
 # %% ../../nbs/reproduce/manifest.ipynb #74585de8
 def artefact_status(
