@@ -6,8 +6,9 @@
 __all__ = ['QUESTIONS', 'EXPECTATIONS', 'ARMS', 'OWN_RATE', 'FACTORS', 'DESIGNS', 'SHARES', 'FEWER', 'MS', 'RULES', 'CLAIMS',
            'COLUMNS', 'Arm', 'grid_arms', 'share_of', 'sweep_arms', 'edge_arms', 'choose_arms', 'Planned', 'arm_spec',
            'plan_arms', 'arm_specs', 'rough_seconds', 'done_of', 'seconds_left', 'plan_table', 'train_missing',
-           'compare_runs', 'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'compare_seeds',
-           'right_on_validation', 'best_share', 'k_on_validation', 'claim_of', 'ablation_table', 'main_effects']
+           'compare_runs', 'trained_run', 'selection_specs', 'SeedRuns', 'seed_runs', 'new_sets', 'sets_key',
+           'compare_seeds', 'right_on_validation', 'best_share', 'k_on_validation', 'claim_of', 'ablation_table',
+           'main_effects']
 
 # %% ../../nbs/studies/ablation.ipynb #ec99108d
 import json
@@ -21,7 +22,8 @@ from ..learn import records as R
 from ..learn.store import load_runs, run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..package import needs
-from ..learn.run import SHARED, RunSpec, dataset_key, name_run, spec_images, spec_set, split_set, train_run
+from ..learn.run import (SHARED, RunSpec, data_identity, dataset_key, name_run,
+    spec_images, spec_set, split_set, train_run)
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
@@ -476,6 +478,13 @@ def new_sets(
         sets.append(load_images(spec.dataset, profile=spec.profile, seed=len(sets) + 1, source='simulated',
             size=spec.size or None, options=json.loads(spec.simulator or '{}') or None, progress=False))
     return sets
+
+# %% ../../nbs/studies/ablation.ipynb #5e75ce02
+def sets_key(
+    sets:list, # ImageSets
+)->str: # eight hexadecimal digits
+    "A short name for image sets; for simulated ones the same on every processor."
+    return R.fingerprint([[data_identity(s.source, s.fingerprint), *s.shape, len(s)] for s in sets])[:8]
 
 # %% ../../nbs/studies/ablation.ipynb #c55774ca
 def compare_seeds(
