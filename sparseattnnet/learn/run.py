@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from filelock import FileLock
-from sparseattnnet.method.model import (PRESETS, SparseAttnConfig, SparseAttnNet, config_from_dict,
-    config_to_dict, preset)
+from ..method.model import PRESETS, SparseAttnConfig, SparseAttnNet
+from ..method.model import config_from_dict, config_to_dict, preset
 from ..data.datasets import DATASETS, check_profile, load_images, project_root
 from ..data.images import ImageSet
 from ..data.simulation import terminable

@@ -22,8 +22,8 @@ from ..learn import records as R
 from ..learn.store import load_runs, run_predictions, run_weights, stored_runs
 from ..learn import recipe as RC
 from ..package import needs
-from ..learn.run import (SHARED, RunSpec, data_identity, dataset_key, name_run,
-    spec_images, spec_set, split_set, train_run)
+from ..learn.run import SHARED, RunSpec, data_identity, dataset_key, name_run
+from ..learn.run import spec_images, spec_set, split_set, train_run
 
 # %% ../../nbs/studies/ablation.ipynb #8201e2bd
 @dataclass(frozen=True)
