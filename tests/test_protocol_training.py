@@ -4,6 +4,7 @@ Everything goes through public functions (`fit`, `predict`, `train_run`, …), o
 some hundred weights. Where the code has a choice that a reader would not notice in a table (which part chooses the
 epoch, which k judges the test part, whether classes are weighted), a test here compares numbers."""
 import json
+import warnings
 import math
 from copy import deepcopy
 from dataclasses import replace
@@ -528,6 +529,19 @@ def test_a_run_in_bfloat16_computes_in_it_and_scores_in_float32():
     first = [found[a]['history'][0]['train']['loss'] for a in ('off', 'bf16')]
     assert first[0] == pytest.approx(first[1], rel=.05) and first[0] != first[1]
     assert found['bf16']['history'][1]['train']['loss'] < first[1]
+
+
+def test_a_processor_without_bfloat16_is_named_before_training(monkeypatch):
+    images, said = cells(), {}
+    for slow in (True, False):
+        monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(architecture='x86_64', cpu_name='Old CPU',
+            avx512_bf16=not slow, amx_bf16=False))
+        with warnings.catch_warnings(record=True) as said[slow]:
+            warnings.simplefilter('always')
+            fit(build_model('tiny_cnn', '', images, 0), images, three(images), Recipe(epochs=1, amp='bf16'), show=False)
+    told = {slow: [str(w.message) for w in each if 'bfloat16' in str(w.message)] for slow, each in said.items()}
+    assert [len(v) for v in told.values()] == [1, 0]
+    assert 'Old CPU' in told[True][0] and "amp='off'" in told[True][0]
 
 
 # ---- Recipes ---------------------------------------------------------------------------------------------------------

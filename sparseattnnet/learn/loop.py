@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LINE_S', 'epoch_seed', 'epoch_batches', 'own_seed', 'training_batch', 'loss_parts', 'one_cycle', 'update_ema',
-           'predict', 'Progress', 'keep_memory', 'NonFiniteLoss', 'draw_k', 'Step', 'make_k_scheduler', 'fit']
+           'predict', 'Progress', 'keep_memory', 'NonFiniteLoss', 'draw_k', 'Step', 'lacks_bf16', 'make_k_scheduler',
+           'fit']
 
 # %% ../../nbs/learn/11_loop.ipynb #bef8ff74
 import dataclasses
@@ -12,6 +13,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -289,6 +291,14 @@ def _float(out):
     return out._replace(logits=out.logits.float(), fused=out.fused.float(), coarse_logits=out.coarse_logits.float(),
                         explored=seen)
 
+# %% ../../nbs/learn/11_loop.ipynb #bf160002
+def lacks_bf16(
+    processor:dict|None=None, # as `torch.cpu.get_capabilities` describes it; None asks this one
+)->bool: # True where bfloat16 is imitated
+    "Whether an x86 processor has no instructions for bfloat16, so that `amp='bf16'` makes training slower."
+    processor = getattr(torch.cpu, 'get_capabilities', dict)() if processor is None else processor
+    return processor.get('architecture') == 'x86_64' and not (processor['avx512_bf16'] or processor['amx_bf16'])
+
 # %% ../../nbs/learn/11_loop.ipynb #965f0868
 def make_k_scheduler(
     config:SparseAttnConfig, # the method's configuration
@@ -315,6 +325,9 @@ def fit(
     "Train a model on the device where it lies; goes on from `state` if that file exists. Raises NonFiniteLoss."
     keep_memory()
     run = _Run(model, images, index, recipe, state)
+    if recipe.amp == 'bf16' and run.device.type == 'cpu' and lacks_bf16():
+        warnings.warn(f"amp='bf16': this processor, {torch.cpu.get_capabilities()['cpu_name']}, has no instructions for "
+            "bfloat16, so training takes many times as long as in float32: use amp='off'")
     resumed, per = run.resume(), len(index['train']) + len(index['val'])
     p = Progress(recipe.epochs*per, resumed*per, title, show)
     if resumed: p.say(f'{title}: goes on after epoch {resumed} of {recipe.epochs}')
