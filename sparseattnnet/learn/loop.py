@@ -326,8 +326,8 @@ def fit(
     keep_memory()
     run = _Run(model, images, index, recipe, state)
     if recipe.amp == 'bf16' and run.device.type == 'cpu' and lacks_bf16():
-        warnings.warn(f"amp='bf16': this processor, {torch.cpu.get_capabilities()['cpu_name']}, has no instructions for "
-            "bfloat16, so training takes many times as long as in float32: use amp='off'")
+        warnings.warn(f"amp='bf16': this processor, {torch.cpu.get_capabilities()['cpu_name']}, has no instructions "
+            "for bfloat16, so training takes many times as long as in float32: use amp='off'")
     resumed, per = run.resume(), len(index['train']) + len(index['val'])
     p = Progress(recipe.epochs*per, resumed*per, title, show)
     if resumed: p.say(f'{title}: goes on after epoch {resumed} of {recipe.epochs}')
