@@ -4,8 +4,8 @@ Everything goes through public functions (`fit`, `predict`, `train_run`, …), o
 some hundred weights. Where the code has a choice that a reader would not notice in a table (which part chooses the
 epoch, which k judges the test part, whether classes are weighted), a test here compares numbers."""
 import json
-import warnings
 import math
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 
